@@ -1,0 +1,49 @@
+"""gitreg: a model registry with no server. The Git repository is the registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gitreg.errors import GitregError as GitregError
+    from gitreg.loader import load_raw_model as load_raw_model
+    from gitreg.model import DataType as DataType
+    from gitreg.model import Model as Model
+    from gitreg.model import ModelSchema as ModelSchema
+    from gitreg.model import ModelSchemaItem as ModelSchemaItem
+    from gitreg.model import StorageType as StorageType
+    from gitreg.packager import CustomTritonPackager as CustomTritonPackager
+    from gitreg.registry import Registry as Registry
+    from gitreg.schema import infer_schema as infer_schema
+
+__version__ = "0.1.0"
+
+# Resolved on first use: `import gitreg` and the command line stay as fast as click alone.
+_HOMES = {
+    "CustomTritonPackager": "packager",
+    "DataType": "model",
+    "GitregError": "errors",
+    "Model": "model",
+    "ModelSchema": "model",
+    "ModelSchemaItem": "model",
+    "Registry": "registry",
+    "StorageType": "model",
+    "infer_schema": "schema",
+    "load_raw_model": "loader",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gitreg' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"gitreg.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

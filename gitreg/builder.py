@@ -1,0 +1,247 @@
+"""Parts -> a package folder: laid out aside, tested from its own files alone, then renamed into place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitreg import folders, isolation
+from gitreg.declared import CUSTOM_PYTHON, Artifact, Contents, Link
+from gitreg.errors import ModelFailed, NotSupported, Refused
+from gitreg.model import DataType, ModelSchema
+from gitreg.packages import RECORD, Parts, record_path, whole
+from gitreg.schema import canonical, rows
+
+if TYPE_CHECKING:
+    from gitreg.schema import Array, Sample
+
+
+@dataclass
+class Built:
+    """What a build made.
+
+    Attributes:
+        packages: format -> the package's folder.
+        warnings: what its author should know, one line each.
+        answers: the model's answers to its samples.
+        stacked: seconds per row, single and stacked, when a stack gets the same answers.
+        digest: the content digest.
+    """
+
+    packages: dict[str, Path] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    answers: list[dict[str, Array]] = field(default_factory=list)
+    stacked: dict[str, float] | None = None
+    digest: str = ""
+
+
+def package(parts: Parts, places: Mapping[str, Path], beside: Path, timeout: float | None = None) -> Built:
+    """Build packages of one model: all of them, or none.
+
+    Args:
+        parts: what they are made of.
+        places: format -> destination; a folder that is not there, is empty, or holds a package that
+            gitreg made and nobody changed.
+        beside: the folder in which they are laid out first; on the same file system.
+        timeout: seconds that the model may take in each test; None for the default.
+
+    Raises:
+        Refused: a destination holds something of someone else's.
+        ModelFailed: the model did not import, load, predict or save from the package alone.
+        NotSupported: there is no such package for the model's type.
+    """
+    built = Built()
+    for kind, place in places.items():
+        claim(place, kind)
+    with folders.aside(beside) as new:
+        for kind in sorted(places):
+            contents = whole(kind, parts)
+            lay(contents, new / kind)
+            if parts.type == CUSTOM_PYTHON:
+                test(kind, parts, new / kind, built, timeout)
+        for kind, place in places.items():
+            claim(place, kind)
+            folders.put(new / kind, place)
+            built.packages[kind] = place
+    return built
+
+
+def lay(contents: Contents, folder: Path) -> None:
+    """Write a package's files into a new folder, with fixed modes whatever the umask."""
+    made = {folder}
+    folder.mkdir(parents=True)
+    for path, item in contents.items():
+        target = folder / path
+        made.update(p for p in target.parents if folder in p.parents)
+        if isinstance(item, Link):
+            folders.link(item.source, target, item.share)
+        else:
+            folders.write(target, item)
+    for one in made:
+        one.chmod(0o755)
+
+
+def test(kind: str, parts: Parts, folder: Path, built: Built, timeout: float | None) -> None:
+    """Load, ask and (a raw package) save the model from the package alone, in a process of its own.
+
+    Raises:
+        ModelFailed: with what the model printed and where it failed.
+    """
+    outcome = isolation.run(task(kind, parts, folder), timeout)
+    if outcome.error:
+        raise failure(parts.name, outcome)
+    found = answer_warnings(parts.schema, outcome.answers)
+    built.warnings.extend(w for w in found if w not in built.warnings)
+    if kind == "raw" or not built.answers:
+        built.answers = outcome.answers
+        built.stacked = outcome.stacked or built.stacked
+
+
+def task(kind: str, parts: Parts, folder: Path) -> isolation.Task:
+    """The child's task for a package that was laid out in `folder`."""
+    assert parts.model_class and parts.schema
+    version = folder / str(parts.ordinal)
+    whole_requests = parts.batching.max_batch_size == 0 and not parts.batching.custom
+    return isolation.Task(
+        code=version if kind == "triton" else version / "defs",
+        artifact=version / parts.artifact.place,
+        model_class=parts.model_class,
+        schema=parts.schema,
+        samples=requests(parts.schema, parts.samples, parts.batching.custom, whole_requests),
+        custom=parts.batching.custom,
+        whole=whole_requests,
+        user_model=version / "user_model.py" if kind == "triton" else isolation.USER_MODEL,
+        save=kind == "raw",
+        compare=kind == "raw" and not whole_requests,
+    )
+
+
+def requests(schema: ModelSchema, samples: Sequence[Sample], custom: bool, whole_requests: bool) -> list[Sample]:
+    """Samples as the serving code gets them: strings as bytes, with a batch dimension in front."""
+    items = {item.name: item for item in schema.input_schema}
+    ready = [{n: canonical(items[n], a) for n, a in s.items()} for s in samples]
+    return ready if whole_requests else [rows(schema, sample, custom) for sample in ready]
+
+
+def failure(name: str, outcome: isolation.Outcome) -> ModelFailed:
+    """A failed outcome as an error that shows what the model's author needs."""
+    text = f"{name}: {outcome.error}"
+    if outcome.traceback:
+        text += "\n" + "\n".join(f"    {line}" for line in outcome.traceback.rstrip().splitlines()[-12:])
+    if outcome.printed.strip():
+        tail = outcome.printed.rstrip().splitlines()[-8:]
+        text += "\n  the model printed:\n" + "\n".join(f"    {line}" for line in tail)
+    hint = None
+    if "ModuleNotFoundError" in (outcome.error or "") or "ImportError" in (outcome.error or ""):
+        hint = "a package sees its bundled modules and installed requirements only; see docs/build.md, 'Bundling'"
+    elif "did not finish" in (outcome.error or ""):
+        hint = "gitreg build --timeout SECONDS, `build: {timeout: ...}` in registry.yaml, or GITREG_TIMEOUT"
+    return ModelFailed(text, hint)
+
+
+def answer_warnings(schema: ModelSchema | None, answers: Sequence[Mapping[str, Array]]) -> list[str]:
+    """What is odd, though allowed, in a model's answers: NaN and infinity."""
+    import numpy as np
+
+    found = []
+    for item in schema.output_schema if schema else ():
+        if item.data_type not in (DataType.FLOAT, DataType.DOUBLE):
+            continue
+        bad = [i for i, a in enumerate(answers) if item.name in a and not np.isfinite(a[item.name]).all()]
+        if bad:
+            found.append(f"output '{item.name}' holds NaN or infinity for sample {', '.join(f'[{i}]' for i in bad[:5])}")
+    return found
+
+
+def claim(place: Path, kind: str) -> None:
+    """Make sure that a destination may be replaced.
+
+    Raises:
+        Refused: it holds files that no package of gitreg's put there, or that were changed since.
+    """
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        raise Refused(f"{place} exists and is not a folder", "choose another output folder")
+    if not place.is_dir() or not any(place.iterdir()):
+        return
+    record = find_record(place)
+    if record is None or record.get("format") != kind:
+        raise Refused(f"{place} exists and is not a {kind} package of gitreg's", "move it away, or choose another -o")
+    foreign = sorted(differences(place, record, deep=False))
+    if foreign:
+        listed = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
+        raise Refused(f"{place} holds what gitreg did not put there: {listed}", "move it away, or choose another -o")
+
+
+def find_record(folder: Path) -> dict[str, Any] | None:
+    """The record of the package in a folder, with its version folder under "ordinal"; None if there is none."""
+    import yaml
+
+    found = sorted([*folder.glob(f"[0-9]*/{RECORD}"), *folder.glob(f"[0-9]*/metadata/{RECORD}")])
+    if len(found) != 1 or found[0].is_symlink():
+        return None
+    try:
+        data = yaml.load(found[0].read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        files = {str(path): (int(f["size"]), str(f["sha256"])) for path, f in data["files"].items()}
+        kind = str(data["format"])
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
+        return None
+    ordinal = int(found[0].relative_to(folder).parts[0])
+    if kind not in ("triton", "raw") or found[0] != folder / record_path(kind, ordinal):
+        return None
+    return {**data, "files": files, "ordinal": ordinal}
+
+
+def differences(folder: Path, record: Mapping[str, Any], deep: bool) -> list[str]:
+    """In what a package differs from its record.
+
+    Args:
+        deep: hash the artifact's files too, and not only compare their sizes.
+    """
+    files: dict[str, tuple[int, str]] = record["files"]
+    own = record_path(record["format"], record["ordinal"])
+    artifact = f"{record['ordinal']}/model/"
+    present = set(folders.tree_files(folder)) - {own}
+    found = [f"{path} is missing" for path in sorted(set(files) - present)]
+    found += [f"{path} is not part of the package" for path in sorted(present - set(files))]
+    for path in sorted(present & set(files)):
+        size, sha256 = files[path]
+        file = folder / path
+        if file.stat().st_size != size:
+            found.append(f"{path} has {file.stat().st_size:,} bytes, {size:,} are recorded")
+        elif (deep or not path.startswith(artifact)) and folders.sha256(file) != sha256:
+            found.append(f"{path} was changed")
+    return found
+
+
+def local_artifact(path: Path) -> Artifact:
+    """The artifact at a path of the caller's own, outside of any DVC repository.
+
+    Raises:
+        Refused: there is nothing, or something that is neither a file nor a folder.
+    """
+    if not path.exists():
+        raise Refused(f"model_path {str(path)!r} does not exist")
+    names = [path.name] if path.is_file() else folders.tree_files(path)
+    if not names:
+        raise Refused(f"model_path {str(path)!r} is an empty folder")
+    files = {}
+    for name in names:
+        file = path if path.is_file() else path / name
+        md5, sha256 = folders.digests(file)
+        files[name] = Link(file, file.stat().st_size, md5, sha256)
+    if path.is_file():
+        return Artifact(f"md5:{files[path.name].md5}", files, single=True)
+    # The hash that DVC gives a folder: of its list of files as JSON.
+    entries = [{"md5": link.md5, "relpath": name} for name, link in sorted(files.items())]
+    listed = json.dumps(entries, sort_keys=True).encode()
+    return Artifact(f"md5:{hashlib.md5(listed, usedforsecurity=False).hexdigest()}.dir", files)
+
+
+def refuse_unsupported(parts_type: str, kinds: Sequence[str]) -> None:
+    """Raise NotSupported where a type has no package of a wanted format."""
+    if parts_type != CUSTOM_PYTHON and "triton" in kinds:
+        raise NotSupported(f"no Triton package for the type '{parts_type}' yet", "gitreg build --format raw")

@@ -1,0 +1,131 @@
+"""What the files of a registry say, once read, and what a package holds: frozen, and free of YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gitreg.model import ModelSchema
+
+CUSTOM_PYTHON = "custom-python"
+DEFAULT_BATCH = 256
+DEFAULT_TIMEOUT = 120.0
+
+
+@dataclass(frozen=True)
+class ArtifactSource:
+    """Where a model's artifact comes from; exactly one of the fields is set, but for `model`/`version`."""
+
+    path: str | None = None
+    stage: str | None = None
+    url: str | None = None
+    registry: str | None = None
+    model: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How requests are put together.
+
+    Attributes:
+        custom: the model takes a leading batch dimension itself.
+        max_batch_size: the most samples in one call to Triton; 0 turns batching off.
+    """
+
+    custom: bool = False
+    max_batch_size: int = DEFAULT_BATCH
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One `model.yaml`. Paths are relative to the registry's root, with forward slashes."""
+
+    file: str
+    name: str
+    version: str
+    type: str
+    description: str = ""
+    owners: tuple[str, ...] = ()
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    model_class: str | None = None
+    code: tuple[str, ...] = ()
+    include_import_prefixes: tuple[str, ...] = ()
+    artifact: ArtifactSource | None = None
+    image: str | None = None
+    schema: ModelSchema | None = None
+    sample_data: str | None = None
+    requirements: tuple[str, ...] = ()
+    requirements_file: str | None = None
+    batching: Batching = Batching()
+    triton: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] | str | None = None
+    metrics: Mapping[str, Any] | str | None = None
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    license: str | None = None
+    card: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """The manifest's folder, relative to the registry's root; empty for the root itself."""
+        return self.file.rpartition("/")[0]
+
+
+@dataclass(frozen=True)
+class RegistryFile:
+    """`registry.yaml`."""
+
+    name: str
+    models: str = "models/*/model.yaml"
+    scheme: str = "semver"
+    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    formats: tuple[str, ...] = ("triton", "raw")
+    timeout: float = DEFAULT_TIMEOUT
+    require: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Link:
+    """A file that a package holds without copying it.
+
+    Attributes:
+        source: where its bytes are now.
+        share: whether a hard link to `source` is allowed.
+        size: bytes.
+        md5, sha256: hex digests.
+    """
+
+    source: Path
+    size: int
+    md5: str
+    sha256: str
+    share: bool = False
+
+
+Contents = dict[str, "bytes | Link"]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The model's own files.
+
+    Attributes:
+        digest: DVC's hash of the whole, as `md5:<hex>` or `md5:<hex>.dir`.
+        files: path below the artifact -> file; for a single file its own name.
+        single: whether the artifact is one file and no folder.
+    """
+
+    digest: str
+    files: Mapping[str, Link]
+    single: bool = False
+
+    @property
+    def size(self) -> int:
+        return sum(link.size for link in self.files.values())
+
+    @property
+    def place(self) -> str:
+        """Where a package's version folder holds what the class's `load` gets."""
+        return f"model/{next(iter(self.files))}" if self.single else "model"

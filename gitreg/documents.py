@@ -1,0 +1,335 @@
+"""YAML text -> data with a place for every value, and JSON Schema errors in a person's words. No I/O.
+
+Documents are hostile input. They are read event by event with an explicit stack, so nesting cannot
+exhaust ours; duplicate keys, tags that build objects, many aliases and large files are refused. Plain
+scalars follow YAML 1.2's core schema (`no` and `on` are words, not booleans), as editors and foreign
+validators read them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gitreg.errors import Problem
+from gitreg.names import did_you_mean
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 40
+MAX_ALIASES = 20
+MAX_VALUES = 100_000
+
+Path = tuple[str | int, ...]
+Place = tuple[int, int]
+
+
+@dataclass
+class Document:
+    """One YAML file as data.
+
+    Attributes:
+        file: its name, for problems.
+        data: mappings, lists and scalars, as JSON knows them.
+        values, keys: the (line, column), from 1, of the value and of the key at each path.
+    """
+
+    file: str
+    data: Any = None
+    values: dict[Path, Place] = field(default_factory=dict)
+    keys: dict[Path, Place] = field(default_factory=dict)
+
+    def problem(self, path: Path, message: str, level: str = "error", key: bool = False) -> Problem:
+        """A problem at a path, or at the nearest place above it that is in the file."""
+        place = self.keys.get(path) if key else None
+        above = path
+        while place is None:
+            place = self.values.get(above, None if above else (1, 1))
+            above = above[:-1]
+        return Problem(self.file, *place, dotted(path), message, level)
+
+
+def dotted(path: Path) -> str:
+    """`schema.inputs[0].data_type`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+class _Broken(Exception):
+    def __init__(self, mark: Any, message: str) -> None:
+        super().__init__(message)
+        self.place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        self.message = message
+
+
+def parse(raw: bytes, file: str) -> tuple[Document, list[Problem]]:
+    """Read one YAML document; its data is None and the problems say why when it cannot be read."""
+    document = Document(file)
+    try:
+        if len(raw) > MAX_BYTES:
+            raise _Broken(None, f"{len(raw):,} bytes; a YAML file of a registry has at most {MAX_BYTES:,}")
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise _Broken(None, f"not UTF-8: byte {error.start} is {raw[error.start]:#04x}") from None
+        _Reader(document).read(text)
+    except _Broken as broken:
+        document.data = None
+        return document, [Problem(file, *broken.place, "", broken.message)]
+    return document, []
+
+
+class _Reader:
+    """Builds a document from YAML's event stream."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.anchors: dict[str, Any] = {}
+        self.aliases = 0
+        self.values = 0
+        # One frame per open collection: (container, its path, pending key or _NO_KEY, its anchor).
+        self.stack: list[list[Any]] = []
+
+    def read(self, text: str) -> None:
+        import yaml
+
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        documents = 0
+        try:
+            for event in yaml.parse(text, Loader=loader):
+                if isinstance(event, yaml.ScalarEvent):
+                    self.put(event, _scalar(event))
+                elif isinstance(event, yaml.MappingStartEvent):
+                    self.open(event, {})
+                elif isinstance(event, yaml.SequenceStartEvent):
+                    self.open(event, [])
+                elif isinstance(event, yaml.CollectionEndEvent):
+                    self.close()
+                elif isinstance(event, yaml.AliasEvent):
+                    self.alias(event)
+                elif isinstance(event, yaml.DocumentStartEvent):
+                    documents += 1
+                    if documents > 1:
+                        raise _Broken(event.start_mark, "a second YAML document; one is expected")
+        except yaml.MarkedYAMLError as error:
+            where = error.problem_mark or error.context_mark
+            what = " ".join(filter(None, [error.context, error.problem]))
+            raise _Broken(where, f"not YAML: {what}") from None
+        except yaml.YAMLError as error:
+            raise _Broken(None, f"not YAML: {str(error).splitlines()[0]}") from None
+
+    def path(self) -> Path:
+        if not self.stack:
+            return ()
+        container, above, key, _ = self.stack[-1]
+        return (*above, len(container) if isinstance(container, list) else key)
+
+    def expects_key(self) -> bool:
+        return bool(self.stack) and isinstance(self.stack[-1][0], dict) and self.stack[-1][2] is _NO_KEY
+
+    def put(self, event: Any, value: Any) -> None:
+        mark = event.start_mark
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise _Broken(mark, f"more than {MAX_VALUES:,} values")
+        if self.expects_key():
+            self.key(mark, event.value if hasattr(event, "value") else value)
+            return
+        path = self.path()
+        self.document.values[path] = (mark.line + 1, mark.column + 1)
+        anchor = getattr(event, "anchor", None)
+        if anchor and not isinstance(value, (dict, list)):
+            self.anchors[anchor] = value
+        if not self.stack:
+            self.document.data = value
+            return
+        frame = self.stack[-1]
+        if isinstance(frame[0], list):
+            frame[0].append(value)
+        else:
+            frame[0][frame[2]] = value
+            frame[2] = _NO_KEY
+
+    def key(self, mark: Any, key: Any) -> None:
+        frame = self.stack[-1]
+        if not isinstance(key, str):
+            raise _Broken(mark, "a key must be a string")
+        if key == "<<":
+            raise _Broken(mark, "merge keys ('<<') are not part of a registry's YAML")
+        path = (*frame[1], key)
+        if key in frame[0]:
+            line = self.document.keys[path][0]
+            raise _Broken(mark, f"{dotted(path)}: the key '{key}' stands twice (first in line {line})")
+        self.document.keys[path] = (mark.line + 1, mark.column + 1)
+        frame[2] = key
+
+    def open(self, event: Any, container: Any) -> None:
+        if event.tag and event.tag not in ("!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
+            raise _Broken(event.start_mark, f"the tag {event.tag!r} is refused")
+        if len(self.stack) >= MAX_DEPTH:
+            raise _Broken(event.start_mark, f"nested more than {MAX_DEPTH} deep")
+        if self.expects_key():
+            raise _Broken(event.start_mark, "a key must be a string")
+        path = self.path()
+        self.put(event, container)
+        self.stack.append([container, path, _NO_KEY, event.anchor])
+
+    def close(self) -> None:
+        container, _, _, anchor = self.stack.pop()
+        if anchor:
+            self.anchors[anchor] = container
+
+    def alias(self, event: Any) -> None:
+        self.aliases += 1
+        if self.aliases > MAX_ALIASES:
+            raise _Broken(event.start_mark, f"more than {MAX_ALIASES} aliases")
+        if event.anchor not in self.anchors:
+            raise _Broken(event.start_mark, f"the alias '*{event.anchor}' names no finished anchor")
+        value = self.anchors[event.anchor]
+        self.values += _count(value)
+        event.value = value
+        self.put(event, value)
+
+
+_NO_KEY = object()
+
+
+def _count(value: Any) -> int:
+    """Values below this one. Aliases are few and nesting is bounded, but growth is exponential."""
+    total, todo = 0, [value]
+    while todo and total <= MAX_VALUES:
+        one = todo.pop()
+        total += 1
+        if isinstance(one, Mapping):
+            todo.extend(one.values())
+        elif isinstance(one, list):
+            todo.extend(one)
+    return total
+
+
+_INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_WORDS: dict[str, Any] = {
+    **dict.fromkeys(["", "~", "null", "Null", "NULL"], None),
+    **dict.fromkeys(["true", "True", "TRUE"], True),
+    **dict.fromkeys(["false", "False", "FALSE"], False),
+    **dict.fromkeys([".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"], math.inf),
+    **dict.fromkeys(["-.inf", "-.Inf", "-.INF"], -math.inf),
+    **dict.fromkeys([".nan", ".NaN", ".NAN"], math.nan),
+}
+
+
+def _scalar(event: Any) -> Any:
+    text: str = event.value
+    tag = event.tag
+    if tag and tag not in ("!", "tag:yaml.org,2002:str"):
+        raise _Broken(event.start_mark, f"the tag {tag!r} is refused")
+    if tag or not event.implicit[0]:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[:1] in "0123456789+-.":
+        if _INT.match(text):
+            if len(text) > 400:
+                raise _Broken(event.start_mark, "a number of more than 400 digits")
+            return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+        if _FLOAT.match(text):
+            return float(text)
+    return text
+
+
+def problems_of(document: Document, errors: Iterator[ValidationError]) -> list[Problem]:
+    """JSON Schema's errors as problems: one per mistake, at the mistake, with did-you-mean."""
+    found = {problem for error in errors for problem in _explain(document, error)}
+    return sorted(found)
+
+
+_JSON_NAMES = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "a string",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "null": "nothing",
+}
+
+
+def _explain(document: Document, error: ValidationError) -> Iterator[Problem]:
+    path: Path = tuple(error.absolute_path)
+    rule, schema, value = error.validator, error.schema, error.instance
+    title = schema.get("title", "value") if isinstance(schema, Mapping) else "value"
+    if rule == "additionalProperties" and isinstance(value, Mapping):
+        known = [*schema.get("properties", ())]
+        for extra in value:
+            if extra not in known:
+                guess = did_you_mean(extra, known) or _known(known)
+                yield document.problem((*path, extra), f"unknown key '{extra}'{guess}", key=True)
+    elif rule == "required":
+        for name in error.validator_value:
+            if name not in value:
+                yield document.problem(path, f"'{name}' is missing")
+    elif rule == "anyOf" and error.context:
+        yield from _branch(document, error)
+    elif rule == "enum":
+        guess = did_you_mean(str(value), map(str, error.validator_value)) or _known(error.validator_value)
+        yield document.problem(path, f"{_show(value)} is not a {title}{guess}")
+    elif rule in ("pattern", "not"):
+        rest = f": {schema['description']}" if "description" in schema else ""
+        yield document.problem(path, f"{_show(value)} is not a {title}{rest}")
+    elif rule == "type":
+        yield document.problem(path, _type_message(error.validator_value, value, title))
+    elif rule in ("minItems", "minProperties", "minLength") and not value:
+        yield document.problem(path, "may not be empty")
+    else:
+        message = error.message if len(error.message) < 200 else f"breaks the rule '{rule}' of the schema"
+        yield document.problem(path, message)
+
+
+def _branch(document: Document, error: ValidationError) -> Iterator[Problem]:
+    """Of the alternatives, explain the one whose type the value has; name them all if none."""
+    groups: dict[Any, list[ValidationError]] = {}
+    for one in error.context or ():
+        groups.setdefault(one.schema_path[0], []).append(one)
+    fitting = [
+        group for group in groups.values() if not any(e.validator == "type" and not e.path for e in group)
+    ]
+    if fitting:
+        for one in fitting[0]:
+            yield from _explain(document, one)
+        return
+    wanted = [e.validator_value for group in groups.values() for e in group if e.validator == "type"]
+    yield document.problem(tuple(error.absolute_path), _type_message(wanted, error.instance, "value"))
+
+
+def _type_message(wanted: str | Sequence[str], value: Any, title: str) -> str:
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    expected = " or ".join(_JSON_NAMES.get(str(name), str(name)) for name in names)
+    message = f"expected {expected}, got {_show(value)}"
+    if names == ["string"] and isinstance(value, (int, float)):
+        message += f" (in quotes, \"{value}\", a {title if title != 'value' else 'number'} is a string)"
+    return message
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _known(names: Sequence[Any]) -> str:
+    return f" (known: {', '.join(map(str, names))})" if 0 < len(names) <= 25 else ""

@@ -1,0 +1,188 @@
+"""The child process in which a user's model is loaded, asked and saved.
+
+    python -I -B child.py TASK RESULT LIFE
+
+TASK and RESULT are JSON files; LIFE is the read end of a pipe whose other end gitreg holds: when gitreg
+dies, however, it closes, and so does this process. The user's code sees the package and the installed
+packages, and nothing else: no current folder, no PYTHONPATH, no editable installs.
+"""
+
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+LOAD, PREDICT, SAVE = "load", "predict", "save"
+
+
+def main():
+    with open(sys.argv[1]) as stream:
+        task = json.load(stream)
+    threading.Thread(target=_die_with_parent, args=(int(sys.argv[3]),), daemon=True).start()
+    _close_path(task["keep"])
+    result = {"step": "import", "answers": []}
+    try:
+        _run(task, result)
+        result["step"] = "done"
+    except BaseException as error:  # SystemExit too: a model that exits has failed
+        result["error"] = _tell(error, task["code"])
+    with open(sys.argv[2], "w") as stream:
+        json.dump(result, stream)
+    # Threads and exit handlers of the model must not hold up or change the verdict.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _die_with_parent(life):
+    os.read(life, 1)
+    os._exit(1)
+
+
+def _close_path(keep):
+    """Leave only the standard library and installed packages importable."""
+    allowed = [os.path.realpath(folder) for folder in keep]
+    sys.path[:] = [p for p in sys.path if p and _under(os.path.realpath(p), allowed)]
+    sys.meta_path[:] = [f for f in sys.meta_path if "__editable__" not in getattr(f, "__module__", "")]
+
+
+def _under(path, folders):
+    return any(path == folder or path.startswith(folder + os.sep) for folder in folders)
+
+
+def _module(name, file):
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _run(task, result):
+    user_model = _module("gitreg_user_model", task["user_model"])
+    arrays = _module("gitreg_arrays", os.path.join(os.path.dirname(__file__), "arrays.py"))
+    sys.path.insert(0, task["code"])
+    sys.path.insert(0, os.path.join(task["code"], "defs"))
+    _check_class(task["model_class"])
+    result["step"] = LOAD
+    outputs = [user_model.Field(o["name"], o["dtype"], o["shape"]) for o in task["outputs"]]
+    wrapped = user_model.UserModel(task["code"], task["artifact"], task["model_class"], outputs, task["custom"])
+    if not isinstance(wrapped.model, wrapped.cls):
+        came = type(wrapped.model).__name__
+        raise TypeError(f"load returned a {came}; an instance of {wrapped.cls.__name__} is expected")
+    samples = [{name: arrays.decode(a) for name, a in sample.items()} for sample in task["samples"]]
+    result["step"] = PREDICT
+    known = {o["name"] for o in task["outputs"]}
+    whole = task["whole"] and not task["custom"]
+    for i, sample in enumerate(samples):
+        result["sample"] = i
+        answer = _ask(wrapped, sample, whole)
+        result["answers"].append({name: arrays.encode(a) for name, a in answer.items()})
+    result.pop("sample", None)
+    if task.get("strict", True) and samples:
+        _check_keys(wrapped, samples[0], known, whole)
+    if task.get("compare") and not task["custom"]:
+        result["stacked"] = _stacked(wrapped, samples)
+    if task["save"]:
+        result["step"] = SAVE
+        _save_and_reload(task, wrapped)
+
+
+def _check_class(model_class):
+    import importlib
+
+    import gitreg
+
+    module, _, name = model_class.rpartition(".")
+    cls = getattr(importlib.import_module(module), name)
+    if not isinstance(cls, type) or not issubclass(cls, gitreg.Model):
+        raise TypeError(f"{model_class} does not extend gitreg.Model")
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if missing:
+        raise TypeError(f"{model_class} does not define {', '.join(missing)}; all of save, load, predict are required")
+
+
+def _ask(wrapped, sample, whole):
+    if whole:
+        return wrapped.predict_whole(sample)
+    return wrapped.predict(sample, len(next(iter(sample.values()))))
+
+
+def _check_keys(wrapped, sample, known, whole):
+    """An answer with an undeclared output is a mistake in the schema or in the model."""
+    single = sample if whole or wrapped.custom else {name: array[0] for name, array in sample.items()}
+    extra = sorted(set(wrapped.model.predict(single)) - known)
+    if extra:
+        raise ValueError(f"the model answers {', '.join(map(repr, extra))}, which the schema does not declare")
+
+
+def _save_and_reload(task, wrapped):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, task["save_as"]) if task["save_as"] else folder
+        wrapped.model.save(path)
+        again = wrapped.cls.load(path)
+        if not isinstance(again, wrapped.cls):
+            raise TypeError(f"load of what save wrote returned a {type(again).__name__}")
+
+
+def _stacked(wrapped, samples):
+    """How much faster the model answers a stack than single rows, if the answers are the same.
+
+    Needs two different samples: identical rows would hide a model that mixes them. Returns None when
+    the answers differ, the model does not take a stack, or there is nothing to compare.
+    """
+    import numpy as np
+
+    single = [{name: array[0] for name, array in sample.items()} for sample in samples]
+    shapes = [{name: array.shape for name, array in sample.items()} for sample in single]
+    if len(single) < 2 or shapes.count(shapes[0]) != len(shapes):
+        return None
+    if all(all(np.array_equal(s[n], single[0][n]) for n in s) for s in single):
+        return None
+    many = (single * (64 // len(single) + 1))[:64]
+    stack = {name: np.stack([sample[name] for sample in many]) for name in many[0]}
+    try:
+        together = wrapped.model.predict({name: array.copy() for name, array in stack.items()})
+        apart = wrapped.predict(stack, len(many))
+        for name, array in apart.items():
+            other = np.asarray(together[name])
+            if array.dtype.kind == "O":
+                other = np.array([e.encode() if isinstance(e, str) else e for e in other.ravel()], object)
+                same = other.size == array.size and bool((other == array.ravel()).all())
+            else:
+                same = other.shape == array.shape and np.allclose(other, array, rtol=1e-5, equal_nan=True)
+            if not same:
+                return None
+        slow = _best(lambda: wrapped.predict(stack, len(many)))
+        fast = _best(lambda: wrapped.model.predict(stack))
+    except Exception:
+        return None
+    return {"rows": len(many), "single_s": slow / len(many), "stacked_s": fast / len(many)}
+
+
+def _best(call):
+    best, stop = float("inf"), time.perf_counter() + 0.1
+    while True:
+        start = time.perf_counter()
+        call()
+        end = time.perf_counter()
+        best = min(best, end - start)
+        if end > stop:
+            return best
+
+
+def _tell(error, code):
+    """The error for a person: its type, text, and where in the user's own code it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.filename.startswith(code)]
+    where = f"{os.path.relpath(own[-1].filename, code)}:{own[-1].lineno}" if own else ""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return {"type": type(error).__name__, "text": str(error), "where": where, "traceback": text[-20000:]}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Loads the user's model class from a package and calls it on rows.
+
+Knows nothing of Triton: `model.py` beside it turns requests into arrays and back. Needs NumPy and what
+the model itself requires, nothing else.
+"""
+
+import importlib
+import os
+import sys
+
+import numpy as np
+
+_STRINGS = np.dtype(object)
+
+
+class OutputError(ValueError):
+    """The model's answer is not what the schema declares."""
+
+
+class Field:
+    """One declared input or output: its name, NumPy dtype (object for strings) and row shape."""
+
+    def __init__(self, name, dtype, shape):
+        self.name = name
+        self.dtype = np.dtype(dtype)
+        self.shape = tuple(shape)
+        self._fitting = set()
+
+    def fits(self, shape):
+        """Whether a row's shape is the declared one; each new shape is compared once."""
+        if shape in self._fitting:
+            return True
+        fits = len(shape) == len(self.shape) and all(d in (-1, n) for d, n in zip(self.shape, shape))
+        if fits and len(self._fitting) < 1000:
+            self._fitting.add(shape)
+        return fits
+
+    def wrong(self, value, batch=None):
+        """The error that names this output, what came and what was expected."""
+        shape = [*([] if batch is None else [batch]), *self.shape]
+        dtype = "string" if self.dtype == _STRINGS else self.dtype.name
+        if isinstance(value, np.ndarray):
+            came = f"{'string' if value.dtype.kind in 'OSU' else value.dtype.name} {list(value.shape)}"
+        else:
+            came = f"a Python {type(value).__name__}"
+        return OutputError(f"output '{self.name}': expected {dtype} {shape}, got {came}")
+
+
+class UserModel:
+    """The user's model, ready to answer.
+
+    Args:
+        code: folder with the bundled modules.
+        artifact: what the class's `load` gets.
+        model_class: dotted path that ends in the class.
+        outputs: a Field per declared output.
+        custom: whether `predict` takes a leading batch dimension itself.
+    """
+
+    def __init__(self, code, artifact, model_class, outputs, custom):
+        for folder in (code, os.path.join(code, "defs")):
+            if folder not in sys.path:
+                sys.path.insert(0, folder)
+        module, _, name = model_class.rpartition(".")
+        self.cls = getattr(importlib.import_module(module), name)
+        self.model = self.cls.load(artifact)
+        self.outputs = list(outputs)
+        self.custom = custom
+
+    def predict(self, columns, count):
+        """Answer `count` rows.
+
+        Args:
+            columns: input name to array with a leading dimension of `count`; optional inputs that
+                were not sent are not in it.
+
+        Returns:
+            Output name to array with a leading dimension of `count`.
+
+        Raises:
+            OutputError: the answer is not as declared. Whatever the model raises passes through.
+        """
+        if self.custom:
+            return self._take_batch(self.model.predict(columns), count)
+        predict = self.model.predict
+        names = list(columns)
+        if len(names) == 1:
+            name = names[0]
+            answers = [predict({name: row}) for row in columns[name]]
+        else:
+            answers = [predict(dict(zip(names, row))) for row in zip(*columns.values())]
+        return self._stack(answers)
+
+    def predict_whole(self, inputs):
+        """Answer one request without a batch dimension, as models with max_batch_size 0 get them."""
+        rows = self._stack([self.model.predict(inputs)])
+        return {name: array[0] for name, array in rows.items()}
+
+    def _stack(self, answers):
+        """One array per output from the answers of single rows."""
+        self._expect_mappings(answers)
+        stacked = {}
+        for field in self.outputs:
+            name = field.name
+            try:
+                values = [answer[name] for answer in answers]
+            except KeyError:
+                raise OutputError(f"output '{name}' is missing from the model's answer") from None
+            stacked[name] = _strings(field, values) if field.dtype is _STRINGS else _numbers(field, values)
+        return stacked
+
+    def _expect_mappings(self, answers):
+        for answer in answers:
+            if type(answer) is not dict and not hasattr(answer, "keys"):
+                raise OutputError(f"predict returned a {type(answer).__name__}; a dict of arrays is expected")
+
+    def _take_batch(self, answer, count):
+        """Check a batch's answer; it is one array per output already."""
+        self._expect_mappings([answer])
+        checked = {}
+        for field in self.outputs:
+            if field.name not in answer:
+                raise OutputError(f"output '{field.name}' is missing from the model's answer")
+            value = answer[field.name]
+            if not isinstance(value, np.ndarray) or value.shape[:1] != (count,) or not field.fits(value.shape[1:]):
+                raise field.wrong(value, count)
+            if field.dtype is _STRINGS:
+                value = _encoded(field, value)
+            elif value.dtype != field.dtype:
+                raise field.wrong(value, count)
+            checked[field.name] = value
+        return checked
+
+
+def _numbers(field, values):
+    """Stack rows of one dtype and shape, comparing each row only by identity with the last good one."""
+    dtype, shape = field.dtype, None
+    for value in values:
+        try:
+            if value.dtype is dtype and value.shape == shape:
+                continue
+            if value.dtype != dtype or not field.fits(value.shape) or not isinstance(value, np.ndarray):
+                raise field.wrong(value)
+        except AttributeError:
+            raise field.wrong(value) from None
+        if shape is not None and value.shape != shape:
+            raise OutputError(
+                f"output '{field.name}': the rows of one request have the shapes {list(shape)} and "
+                f"{list(value.shape)}; Triton needs one shape per request"
+            )
+        shape = value.shape
+    try:
+        # Joining buffers is several times faster than np.stack for many small rows.
+        return np.frombuffer(bytearray().join(values), dtype).reshape(len(values), *shape)
+    except (BufferError, ValueError, TypeError):
+        return np.stack(values)  # not contiguous, or a dtype without a plain buffer
+
+
+def _strings(field, values):
+    rows = []
+    for value in values:
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "OSU" or not field.fits(value.shape):
+            raise field.wrong(value)
+        rows.append(_encoded(field, value))
+    if len({row.shape for row in rows}) > 1:
+        raise OutputError(f"output '{field.name}': the rows of one request have different shapes")
+    return np.stack(rows)
+
+
+def _encoded(field, value):
+    """Strings as an object array of bytes: str becomes UTF-8."""
+    if value.dtype.kind not in "OSU":
+        raise field.wrong(value)
+    flat = np.empty(value.size, dtype=object)
+    for i, element in enumerate(value.ravel().tolist()):
+        if isinstance(element, str):
+            element = element.encode("utf-8", "surrogateescape")
+        elif not isinstance(element, bytes):
+            raise OutputError(
+                f"output '{field.name}': expected str or bytes, got an element of type {type(element).__name__}"
+            )
+        flat[i] = element
+    return flat.reshape(value.shape)

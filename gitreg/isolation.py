@@ -1,0 +1,205 @@
+"""Starts the child process in which a user's model runs, and reads its verdict.
+
+The child may print, hang, exit, change its folder or die; what comes back is an `Outcome` either way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitreg.declared import DEFAULT_TIMEOUT
+from gitreg.errors import Usage
+from gitreg.model import ModelSchema
+
+if TYPE_CHECKING:
+    from gitreg.schema import Array, Sample
+
+_HERE = Path(__file__).parent / "isolated"
+USER_MODEL = _HERE / "user_model.py"
+_MAX_OUTPUT = 64 << 10
+_MAX_RESULT = 1 << 30
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the child is to do.
+
+    Attributes:
+        code: folder with the bundled modules.
+        artifact: what the class's `load` gets.
+        samples: rows with a leading batch dimension (without one when `whole`).
+        user_model: the `user_model.py` to call the class with: the package's own where it has one.
+        save: also save the model and load what it saved.
+        compare: also measure whether stacked samples give the same answers faster.
+    """
+
+    code: Path
+    artifact: Path
+    model_class: str
+    schema: ModelSchema
+    samples: list[Sample] = field(default_factory=list)
+    custom: bool = False
+    whole: bool = False
+    user_model: Path = USER_MODEL
+    save: bool = False
+    compare: bool = False
+    strict: bool = True
+
+
+@dataclass
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        answers: output name to array, per sample, as far as they were answered.
+        error: None, or what went wrong in one line; `traceback` has the rest.
+        printed: what the model wrote to stdout and stderr (its last 64 KiB).
+        stacked: seconds per row, single and stacked, when the answers were the same.
+    """
+
+    answers: list[dict[str, Array]] = field(default_factory=list)
+    error: str | None = None
+    traceback: str = ""
+    printed: str = ""
+    stacked: dict[str, float] | None = None
+
+
+def default_timeout() -> float:
+    """Seconds a model may take: the environment's GITREG_TIMEOUT, else 120."""
+    text = os.environ.get("GITREG_TIMEOUT", "")
+    try:
+        return float(text) if text else DEFAULT_TIMEOUT
+    except ValueError:
+        raise Usage(f"GITREG_TIMEOUT is {text!r}; a number of seconds is expected") from None
+
+
+def run(task: Task, timeout: float | None = None) -> Outcome:
+    """Run a task in a fresh process of this interpreter, and end every process it leaves behind.
+
+    Args:
+        timeout: seconds for everything together; None for the default.
+    """
+    limit = timeout or default_timeout()
+    with tempfile.TemporaryDirectory(prefix="gitreg-") as name:
+        folder = Path(name)
+        (folder / "work").mkdir()
+        (folder / "task.json").write_text(json.dumps(_written(task)))
+        life, hold = os.pipe()
+        try:
+            with open(folder / "printed", "wb") as printed:
+                # A package's own __pycache__ could hold other code than its sources: look for it elsewhere.
+                command = [sys.executable, "-I", "-B", "-X", f"pycache_prefix={folder / 'work'}", str(_HERE / "child.py")]
+                process = subprocess.Popen(
+                    [*command, str(folder / "task.json"), str(folder / "result.json"), str(life)],
+                    cwd=folder / "work",
+                    stdin=subprocess.DEVNULL,
+                    stdout=printed,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=[life],
+                    start_new_session=True,
+                    env=_environment(folder / "work"),
+                )
+            os.close(life)
+            life = -1
+            try:
+                process.wait(limit)
+                late = False
+            except subprocess.TimeoutExpired:
+                late = True
+            finally:
+                _end(process)
+        finally:
+            os.close(hold)
+            if life >= 0:
+                os.close(life)
+        return _outcome(task, folder, process.returncode, limit if late else None)
+
+
+def _environment(work: Path) -> dict[str, str]:
+    """The parent's environment without what would let code in from elsewhere, or Git's own state."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "GIT_"))}
+    return {**kept, "TMPDIR": str(work), "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _written(task: Task) -> dict[str, Any]:
+    from gitreg.isolated.arrays import encode
+
+    keep = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    keep += [p for p in sys.path if p.endswith(("site-packages", "dist-packages")) or p.endswith(".zip")]
+    return {
+        "code": str(task.code),
+        "artifact": str(task.artifact),
+        "model_class": task.model_class,
+        "custom": task.custom,
+        "whole": task.whole,
+        "user_model": str(task.user_model),
+        "save": task.save,
+        "save_as": task.artifact.name if task.artifact.is_file() else "",
+        "compare": task.compare,
+        "strict": task.strict,
+        "keep": keep,
+        "outputs": [
+            {"name": o.name, "dtype": o.data_type.dtype.name, "shape": o.shape} for o in task.schema.output_schema
+        ],
+        "samples": [{name: encode(array) for name, array in sample.items()} for sample in task.samples],
+    }
+
+
+_STEPS = {
+    "import": "could not be imported from the package",
+    "load": "could not be loaded from the package",
+    "predict": "failed to predict",
+    "save": "could not be saved and loaded again",
+}
+
+
+def _outcome(task: Task, folder: Path, code: int | None, late: float | None) -> Outcome:
+    from gitreg.isolated.arrays import decode
+
+    with open(folder / "printed", "rb") as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _MAX_OUTPUT))
+        printed = stream.read().decode("utf-8", "replace")
+    outcome = Outcome(printed=printed)
+    if late is not None:
+        outcome.error = f"{task.model_class} did not finish within {late:g} s"
+        return outcome
+    try:
+        file = folder / "result.json"
+        if file.stat().st_size > _MAX_RESULT:
+            raise ValueError("too large")
+        result = json.loads(file.read_text())
+        outcome.answers = [{str(n): decode(a) for n, a in one.items()} for one in result["answers"]]
+        outcome.stacked = result.get("stacked")
+        failed = result.get("error")
+        if failed:
+            sample = f" sample [{int(result['sample'])}]" if "sample" in result else ""
+            outcome.error = _sentence(task, str(result["step"]) + sample, failed)
+            outcome.traceback = str(failed["traceback"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        how = f"was killed by signal {-code}" if code and code < 0 else f"ended its process with exit code {code}"
+        outcome.error = f"{task.model_class} {how} before it answered"
+    return outcome
+
+
+def _sentence(task: Task, step: str, failed: dict[str, Any]) -> str:
+    step, _, sample = step.partition(" ")
+    what = f"{failed['type']}: {failed['text']}" if failed["text"] else str(failed["type"])
+    where = f" ({failed['where']})" if failed["where"] else ""
+    does = " ".join(filter(None, [_STEPS.get(step, step), sample]))
+    return f"{task.model_class} {does}: {what}{where}"

@@ -1,0 +1,158 @@
+"""Package folder -> an object with `predict`."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import os
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    ModuleSpec,
+    SourceFileLoader,
+)
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from gitreg.builder import find_record
+from gitreg.declared import CUSTOM_PYTHON
+from gitreg.errors import NotSupported, Refused
+
+if TYPE_CHECKING:
+    from gitreg.model import Model
+
+_IMPORTING = threading.RLock()
+
+
+def load_raw_model(path: str | os.PathLike[str]) -> Model:
+    """Load the model of a raw package: the user's own class, ready to predict.
+
+    The package's modules are its own: two packages (two versions of one model, say) whose modules have
+    the same names can be loaded side by side, and neither sees the other's code.
+
+    Args:
+        path: the package, or its version folder.
+
+    Raises:
+        Refused: there is no raw package at `path`, or it has no such class.
+        NotSupported: the package's type has no loader; the message names the type. It is a
+            NotImplementedError.
+    """
+    version = _version_folder(Path(path).absolute())
+    kind = _type(version)
+    if kind != CUSTOM_PYTHON:
+        raise NotSupported(f"no loader for the type '{kind}' ({version})")
+    defs = version / "defs"
+    try:
+        dotted = (defs / "model_class.txt").read_text().strip()
+    except OSError as error:
+        raise Refused(f"{defs / 'model_class.txt'}: {error.strerror}") from None
+    module, _, name = dotted.rpartition(".")
+    with _OwnModules(defs):
+        try:
+            cls = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise Refused(f"{version}: {dotted} cannot be imported: {error}", "pip install -r dependencies/requirements.txt") from error
+        model: Model = cls.load(str(version / _artifact(version)))
+    return model
+
+
+def _version_folder(path: Path) -> Path:
+    if (path / "metadata" / "type.yaml").is_file():
+        return path
+    found = sorted(p for p in path.glob("[0-9]*") if (p / "metadata" / "type.yaml").is_file())
+    if len(found) != 1:
+        raise Refused(f"{path} is not a raw package: it has no version folder with metadata/type.yaml")
+    return found[0]
+
+
+def _type(version: Path) -> str:
+    import yaml
+
+    try:
+        data = yaml.safe_load((version / "metadata" / "type.yaml").read_bytes())
+        return str(data["type"])
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise Refused(f"{version / 'metadata' / 'type.yaml'} does not name a type: {error}") from None
+
+
+def _artifact(version: Path) -> str:
+    """Where the artifact lies; packages of other makers have no record, and their artifact is `model/`."""
+    record = find_record(version.parent)
+    place = str(record["artifact"]["path"]) if record else "model"
+    if place != "model" and (not place.startswith("model/") or ".." in place.split("/")):
+        raise Refused(f"{version}: the record names an artifact outside of the package: {place!r}")
+    return place
+
+
+class _OwnModules:
+    """The modules of one package, kept apart from modules of the same names.
+
+    While the object is entered, imports of the package's top-level names are served from its folder and
+    kept in a table of its own. Its modules get an `__import__` that enters it again, so an import
+    inside `predict` finds the package's own code however much later it runs.
+    """
+
+    def __init__(self, defs: Path) -> None:
+        self.defs = str(defs)
+        entries = [p for p in defs.iterdir() if p.name != "__pycache__"]
+        self.tops = {p.name if p.is_dir() else p.name.partition(".")[0] for p in entries} - {"gitreg"}
+        self.table: dict[str, ModuleType] = {}
+        self.others: list[dict[str, ModuleType]] = []
+        own = self
+
+        class Loader(SourceFileLoader):
+            def exec_module(self, module: ModuleType) -> None:
+                # Functions keep the builtins that their module had when they were defined.
+                module.__dict__["__builtins__"] = {**vars(builtins), "__import__": own.import_}
+                super().exec_module(module)
+
+        self.details = [(Loader, SOURCE_SUFFIXES), (ExtensionFileLoader, EXTENSION_SUFFIXES)]
+
+    def __enter__(self) -> None:
+        _IMPORTING.acquire()
+        self.others.append(self._take())
+        sys.modules.update(self.table)
+        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+
+    def __exit__(self, *_: object) -> None:
+        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        self.table = self._take()
+        sys.modules.update(self.others.pop())
+        _IMPORTING.release()
+
+    def _take(self) -> dict[str, ModuleType]:
+        """Take the modules of the package's names out of `sys.modules`."""
+        names = [name for name in sys.modules if name.partition(".")[0] in self.tops]
+        return {name: sys.modules.pop(name) for name in names}
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
+        """Find a module in the package; the import system calls this."""
+        if name.partition(".")[0] not in self.tops:
+            return None
+        for folder in path or [self.defs]:
+            spec = FileFinder(folder, *self.details).find_spec(name)
+            if spec is not None:
+                return spec
+        return None
+
+    def import_(
+        self,
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        """`__import__` for the package's own modules."""
+        package = str((globals or {}).get("__package__") or "")
+        if (package if level else name).partition(".")[0] not in self.tops:
+            return builtins.__import__(name, globals, locals, fromlist or (), level)
+        with self:
+            return builtins.__import__(name, globals, locals, fromlist or (), level)

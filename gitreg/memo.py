@@ -1,0 +1,132 @@
+"""Remembers the outcome of work over files for as long as none of them changes.
+
+A file counts as unchanged while its size, modification time and inode are the same, as in Git's own
+index; what changed too recently to tell apart is not remembered. The memory is one SQLite file
+that can be deleted at any time, is shared by many processes, and is rebuilt when it is broken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+Stamp = list[int]
+Stamps = dict[str, "Stamp | None"]
+# Two writes within one tick of the kernel's clock have one time stamp; ticks last up to 10 ms.
+_TICK_NS = 20_000_000
+
+
+def stamp(path: str | Path) -> Stamp | None:
+    """[size, mtime in ns, inode] of a file or folder; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def stamps(paths: Iterable[str | Path]) -> Stamps:
+    """The stamp of each path, to be taken before the files are read."""
+    return {str(path): stamp(path) for path in paths}
+
+
+class Memo:
+    """One memory.
+
+    Args:
+        folder: where its file lies; None remembers nothing.
+        version: what else the outcomes depend on; another one forgets everything.
+    """
+
+    def __init__(self, folder: Path | None, version: str) -> None:
+        self.file = folder / "memo.sqlite" if folder else None
+        self.version = version
+        self._open: sqlite3.Connection | None = None
+
+    def recall(self, kind: str) -> dict[str, Any]:
+        """Every outcome of a kind whose files are as they were, by key."""
+        found: dict[str, Any] = {}
+        known: dict[str, Stamp | None] = {}
+        for key, text in self._rows("SELECT key, value FROM memo WHERE kind = ? AND version = ?", kind):
+            value = json.loads(text)
+            if _unchanged(value["files"], known):
+                found[key] = value["outcome"]
+        return found
+
+    def recall_one(self, kind: str, key: str) -> Any:
+        """The outcome of one key, or None."""
+        query = "SELECT key, value FROM memo WHERE kind = ? AND version = ? AND key = ?"
+        for _, text in self._rows(query, kind, key):
+            value = json.loads(text)
+            return value["outcome"] if _unchanged(value["files"], {}) else None
+        return None
+
+    def remember(self, kind: str, outcomes: Mapping[str, tuple[Stamps, Any]]) -> None:
+        """Keep outcomes by key, each with the stamps of the files it depends on."""
+        limit = time.time_ns() - _TICK_NS
+        rows = [
+            (kind, key, self.version, json.dumps({"files": files, "outcome": outcome}))
+            for key, (files, outcome) in outcomes.items()
+            if all(one is None or one[1] < limit for one in files.values())
+        ]
+        with self._guard() as connection:
+            if connection is not None and rows:
+                connection.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?)", rows)
+
+    def _rows(self, query: str, kind: str, *rest: str) -> list[tuple[str, str]]:
+        with self._guard() as connection:
+            return [] if connection is None else connection.execute(query, (kind, self.version, *rest)).fetchall()
+        return []
+
+    @contextlib.contextmanager
+    def _guard(self) -> Any:
+        """A connection in a transaction. A memory that cannot be used is a memory that is empty."""
+        try:
+            connection = self._connect()
+            if connection is None:
+                yield None
+                return
+            with connection:
+                yield connection
+        except sqlite3.OperationalError:
+            return  # locked for long, read-only, disk full: go on without
+        except (sqlite3.DatabaseError, ValueError, KeyError):
+            self.close()
+            if self.file:
+                with contextlib.suppress(OSError):
+                    self.file.unlink()
+
+    def _connect(self) -> sqlite3.Connection | None:
+        if self._open is None and self.file is not None:
+            try:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError:
+                return None
+            self._open = sqlite3.connect(self.file, timeout=10, check_same_thread=False)
+            self._open.execute("PRAGMA journal_mode = WAL")
+            self._open.execute("PRAGMA synchronous = OFF")
+            self._open.execute(
+                "CREATE TABLE IF NOT EXISTS memo (kind TEXT, key TEXT, version TEXT, value TEXT, PRIMARY KEY (kind, key))"
+            )
+        return self._open
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+
+def _unchanged(files: Stamps, known: dict[str, Stamp | None]) -> bool:
+    for path, was in files.items():
+        if path not in known:
+            known[path] = stamp(path)
+        if known[path] != was:
+            return False
+    return True

@@ -1,0 +1,169 @@
+"""What a package contains. One module per format: `contents(parts)` says every file. No I/O.
+
+    parts (model, artifact, code, schema, samples) -> {path: bytes | Link} -> record (download.yaml)
+
+Paths are relative to `<model>/`. Everything is a function of the parts alone, so the same inputs give
+the same bytes on any machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from gitreg.declared import CUSTOM_PYTHON, Artifact, Batching, Contents, Link
+from gitreg.model import ModelSchema
+
+if TYPE_CHECKING:
+    from gitreg.schema import Sample
+
+LAYOUT = 1
+RECORD = "download.yaml"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that packages are made of.
+
+    Attributes:
+        code: import path with slashes -> bytes.
+        requirements: lines of requirements.txt.
+        samples: as declared, without a batch dimension (or with one, for custom batching).
+        ordinal: the version folder; 0 outside of a registry and before registration.
+        revision: what the caller calls this build (standalone packager only).
+        commit: the commit that last changed what the package is made of; None when it is not committed.
+    """
+
+    name: str
+    artifact: Artifact
+    schema: ModelSchema | None = None
+    model_class: str | None = None
+    code: Mapping[str, bytes] = field(default_factory=dict)
+    type: str = CUSTOM_PYTHON
+    samples: tuple[Sample, ...] = ()
+    requirements: tuple[str, ...] = ()
+    batching: Batching = Batching()
+    triton: Mapping[str, Any] = field(default_factory=dict)
+    version: str | None = None
+    revision: str | None = None
+    commit: str | None = None
+    ordinal: int = 0
+
+
+def formats() -> dict[str, ModuleType]:
+    """Every package format by name."""
+    from gitreg.packages import raw, triton
+
+    return {"triton": triton, "raw": raw}
+
+
+FORMATS = ("triton", "raw")
+
+
+def record_path(kind: str, ordinal: int) -> str:
+    """Where a package of a format keeps its record."""
+    return f"{ordinal}/{RECORD}" if kind == "triton" else f"{ordinal}/metadata/{RECORD}"
+
+
+def schema_data(schema: ModelSchema | None) -> dict[str, Any]:
+    """A schema as plain data, for schema.yaml and for digests."""
+    if schema is None:
+        return {}
+
+    def items(side: list[Any]) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": i.name,
+                "data_type": i.data_type.name,
+                "shape": list(i.shape or []),
+                **({"optional": True} if i.optional else {}),
+            }
+            for i in side
+        ]
+
+    return {"input_schema": items(schema.input_schema), "output_schema": items(schema.output_schema)}
+
+
+def content_digest(parts: Parts) -> str:
+    """The identity of what changes a version's behaviour, as `sha256:<hex>`.
+
+    Covers artifact, code, schema, type, class, requirements, batching and triton settings; not the
+    description, owners, tags, card or samples.
+    """
+    content = {
+        "artifact": {name: link.sha256 for name, link in parts.artifact.files.items()},
+        "artifact_single": parts.artifact.single,
+        "batching": [parts.batching.custom, parts.batching.max_batch_size],
+        "code": {path: hashlib.sha256(data).hexdigest() for path, data in parts.code.items()},
+        "model_class": parts.model_class,
+        "requirements": list(parts.requirements),
+        "schema": schema_data(parts.schema),
+        "triton": parts.triton,
+        "type": parts.type,
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def whole(kind: str, parts: Parts) -> Contents:
+    """Every file of a package, its record included."""
+    contents: Contents = formats()[kind].contents(parts)
+    contents[record_path(kind, parts.ordinal)] = yaml_bytes(_record(kind, parts, contents))
+    return dict(sorted(contents.items()))
+
+
+def _record(kind: str, parts: Parts, contents: Contents) -> dict[str, Any]:
+    """What the package was made from; `verify` holds the package against it."""
+    return {
+        "format": kind,
+        "layout": LAYOUT,
+        "model": parts.name,
+        "type": parts.type,
+        "version": parts.version,
+        **({"revision": parts.revision} if parts.revision else {}),
+        "commit": parts.commit,
+        "digest": content_digest(parts),
+        **({"model_class": parts.model_class} if parts.model_class else {}),
+        "custom_batching": parts.batching.custom,
+        "max_batch_size": parts.batching.max_batch_size,
+        "schema": schema_data(parts.schema),
+        "artifact": {
+            "path": parts.artifact.place,
+            "digest": parts.artifact.digest,
+            "size": parts.artifact.size,
+            "files": len(parts.artifact.files),
+        },
+        "files": {
+            path: {"size": item.size, "sha256": item.sha256}
+            if isinstance(item, Link)
+            else {"size": len(item), "sha256": hashlib.sha256(item).hexdigest()}
+            for path, item in sorted(contents.items())
+        },
+    }
+
+
+def yaml_bytes(data: Any) -> bytes:
+    """YAML of plain data: keys in the order given, leaves in flow style, LF, UTF-8."""
+    import yaml
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(
+        data, Dumper=dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110
+    )
+    return text.encode("utf-8", "surrogatepass")
+
+
+def carried(parts: Parts, place: Callable[[str], str]) -> Contents:
+    """The bundled modules and the copy of gitreg's `Model` that they extend, each at `place(path)`."""
+    files: Contents = {place(path): data for path, data in parts.code.items()}
+    return files | {place("gitreg/__init__.py"): own_file("model.py")}
+
+
+def own_file(name: str) -> bytes:
+    """A file of gitreg itself that packages carry."""
+    return (Path(__file__).parent.parent / name).read_bytes()

@@ -1,0 +1,30 @@
+"""The raw package: a model with its schema, samples, code and requirements, for any Python process.
+
+<model>/0/metadata/{type,schema,sample_data,download}.yaml
+<model>/0/model/                       the artifact
+<model>/0/defs/model_class.txt         and the bundled modules
+<model>/0/dependencies/requirements.txt
+"""
+
+from __future__ import annotations
+
+from gitreg import schema as rules
+from gitreg.declared import Contents
+from gitreg.packages import Parts, carried, schema_data, yaml_bytes
+
+
+def contents(parts: Parts) -> Contents:
+    """Every file of a raw package but its record."""
+    top = f"{parts.ordinal}/"
+    files: Contents = {
+        f"{top}metadata/type.yaml": yaml_bytes({"type": parts.type}),
+        f"{top}metadata/schema.yaml": yaml_bytes(schema_data(parts.schema)),
+        f"{top}metadata/sample_data.yaml": yaml_bytes(
+            [{name: rules.plain(array) for name, array in sample.items()} for sample in parts.samples]
+        ),
+        f"{top}dependencies/requirements.txt": "".join(f"{line}\n" for line in parts.requirements).encode(),
+    }
+    if parts.model_class:
+        files[f"{top}defs/model_class.txt"] = parts.model_class.encode()
+        files |= carried(parts, lambda path: f"{top}defs/{path}")
+    return files | {f"{top}model/{path}": link for path, link in parts.artifact.files.items()}

@@ -1,0 +1,157 @@
+"""The Triton package: a model folder that a Triton server loads with its Python backend.
+
+<model>/config.pbtxt
+<model>/0/{model.py, user_model.py, model_class.txt, download.yaml}
+<model>/0/model/                       the artifact
+<model>/0/<module or package>          the bundled modules (in defs/ where the name is Triton's own)
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitreg.declared import CUSTOM_PYTHON, Contents
+from gitreg.errors import NotSupported, Refused
+from gitreg.model import DataType
+from gitreg.packages import Parts, carried, own_file
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+_TYPES = {
+    DataType.BOOLEAN: "TYPE_BOOL",
+    DataType.STRING: "TYPE_STRING",
+    DataType.BYTE: "TYPE_INT8",
+    DataType.CHAR: "TYPE_UINT8",
+    DataType.SHORT: "TYPE_INT16",
+    DataType.INT: "TYPE_INT32",
+    DataType.LONG: "TYPE_INT64",
+    DataType.FLOAT: "TYPE_FP32",
+    DataType.DOUBLE: "TYPE_FP64",
+}
+# What the manifest says elsewhere; a fragment that said it again could contradict it.
+_OWNED = {
+    "name": "name",
+    "backend": "type",
+    "platform": "type",
+    "input": "schema.inputs",
+    "output": "schema.outputs",
+    "max_batch_size": "batching.max_batch_size",
+}
+
+
+def contents(parts: Parts) -> Contents:
+    """Every file of a Triton package but its record.
+
+    Raises:
+        NotSupported: the model's type has no Python-backend package.
+    """
+    if parts.type != CUSTOM_PYTHON or parts.model_class is None:
+        raise NotSupported(f"{parts.name}: no Triton package for the type '{parts.type}' yet")
+    top = f"{parts.ordinal}/"
+    files: Contents = {
+        "config.pbtxt": config_text(parts),
+        f"{top}model.py": own_file("isolated/triton_model.py"),
+        f"{top}user_model.py": own_file("isolated/user_model.py"),
+        f"{top}model_class.txt": parts.model_class.encode(),
+    }
+    files |= carried(parts, lambda path: f"{top}defs/{path}" if _clashes(path) else f"{top}{path}")
+    return files | {f"{top}model/{path}": link for path, link in parts.artifact.files.items()}
+
+
+def _clashes(path: str) -> bool:
+    """Whether a module would lie on the package's own files (`model.py`, `model/`, `user_model.py`)."""
+    return path.partition("/")[0].partition(".")[0] in ("model", "user_model", "defs")
+
+
+def config_text(parts: Parts) -> bytes:
+    """config.pbtxt, made as Triton's ModelConfig message and printed by protobuf."""
+    from google.protobuf import text_format
+
+    text: str = text_format.MessageToString(config(parts), as_utf8=True)
+    return text.encode()
+
+
+def config(parts: Parts) -> Message:
+    """The ModelConfig message of a model.
+
+    Raises:
+        Refused: the manifest's `triton` fragment is not valid for the message.
+    """
+    message: Any = model_config_pb2().ModelConfig()
+    message.name = parts.name
+    message.backend = "python"
+    message.max_batch_size = parts.batching.max_batch_size
+    if parts.batching.max_batch_size:
+        message.dynamic_batching.SetInParent()
+    assert parts.schema is not None
+    for target, items in ((message.input, parts.schema.input_schema), (message.output, parts.schema.output_schema)):
+        for item in items:
+            tensor = target.add(name=item.name, data_type=_TYPES[item.data_type], dims=item.shape)
+            if item.optional:
+                tensor.optional = True
+    if parts.batching.custom:
+        message.parameters["gitreg.custom_batching"].string_value = "true"
+    message.parameters["gitreg.artifact"].string_value = parts.artifact.place
+    merge(message, parts.triton)
+    return message  # type: ignore[no-any-return]
+
+
+def merge(message: Any, fragment: Mapping[str, Any]) -> None:
+    """Merge a manifest's `triton` fragment over a generated config.
+
+    Raises:
+        Refused: the fragment names a field that the message does not have, has a value of the wrong
+            type, or says what belongs elsewhere in the manifest.
+    """
+    if not fragment:
+        return
+    from google.protobuf import json_format
+
+    for key in fragment:
+        if key in _OWNED:
+            raise Refused(f"triton.{key} is set by `{_OWNED[key]}` in the manifest")
+    if any(str(key).startswith("gitreg.") for key in fragment.get("parameters") or ()):
+        raise Refused("triton.parameters: names that start with 'gitreg.' are gitreg's own")
+    try:
+        message.MergeFrom(json_format.ParseDict(dict(fragment), type(message)()))
+    except json_format.ParseError as error:
+        raise Refused(f"triton: not a ModelConfig: {error}") from None
+
+
+def parse_config(text: bytes) -> Message:
+    """Read a config.pbtxt.
+
+    Raises:
+        Refused: it is not a ModelConfig in protobuf's text format.
+    """
+    from google.protobuf import text_format
+
+    try:
+        message: Message = text_format.Parse(text.decode(), model_config_pb2().ModelConfig())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise Refused(f"config.pbtxt is not a ModelConfig: {error}") from None
+    return message
+
+
+def model_config_pb2() -> Any:
+    """Triton's generated ModelConfig module, taken out of `tritonclient` alone.
+
+    Importing `tritonclient.grpc` would load gRPC, which is not needed to describe a model (and not
+    installed without the extra).
+    """
+    name = "gitreg_model_config_pb2"
+    if name not in sys.modules:
+        package = importlib.util.find_spec("tritonclient")
+        assert package is not None and package.submodule_search_locations
+        file = Path(package.submodule_search_locations[0]) / "grpc" / "model_config_pb2.py"
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
+    return sys.modules[name]

@@ -1,0 +1,267 @@
+"""Rules over arrays: read samples as a schema says, check them, infer a schema from them. No I/O."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gitreg.errors import Refused
+from gitreg.model import DataType, ModelSchema, ModelSchemaItem
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+    Sample = dict[str, Array]
+
+
+def schema_mistakes(schema: ModelSchema) -> list[str]:
+    """Everything that makes a schema unfit for packaging."""
+    found: list[str] = []
+    for side, items in (("input", schema.input_schema), ("output", schema.output_schema)):
+        if not items:
+            found.append(f"model_schema has no {side}; at least one is required")
+        names = [item.name for item in items]
+        for name in sorted({n for n in names if names.count(n) > 1}):
+            found.append(f"{side} {name!r} is declared twice")
+        for item in items:
+            found += [f"{side} {item.name!r}: {mistake}" for mistake in _item_mistakes(item, side)]
+    return found
+
+
+def _item_mistakes(item: ModelSchemaItem, side: str) -> Iterator[str]:
+    if not isinstance(item.name, str) or not item.name:
+        yield "a name is required"
+    if not isinstance(item.data_type, DataType):
+        yield f"data_type is {item.data_type!r}; a DataType is expected"
+    elif item.data_type is DataType.UNKNOWN:
+        yield "data_type is UNKNOWN; name one, as DataType.FLOAT"
+    if not item.shape:
+        yield "shape is required, as [4], [-1] for a variable length, [1] for a scalar"
+    elif not all(isinstance(n, int) and (n > 0 or n == -1) for n in item.shape):
+        yield f"shape {list(item.shape)}: each dimension is a positive length, or -1"
+    if item.optional and side == "output":
+        yield "an output cannot be optional"
+
+
+def array_of(item: ModelSchemaItem, value: Any) -> Array:
+    """Read one array of plain data (numbers, strings, nested lists) as an item declares it.
+
+    Only what loses nothing is converted: whole numbers within range, whole numbers to floats.
+
+    Raises:
+        ValueError: what came and what was expected. The shape is not judged here.
+    """
+    import numpy as np
+
+    kind = item.data_type
+    if kind is DataType.STRING:
+        return _strings(value)
+    try:
+        plain = np.asarray(value)
+    except (ValueError, OverflowError):
+        raise ValueError(f"expected {item.describe()}, got rows of different lengths") from None
+    if plain.size == 0 and plain.dtype.kind == "f":
+        return plain.astype(kind.dtype)
+    fits = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}[kind.dtype.kind]
+    if plain.dtype.kind not in fits:
+        came = "rows of different lengths" if plain.dtype.kind == "O" else _came(plain)
+        raise ValueError(f"expected {item.describe()}, got {came}")
+    if kind.dtype.kind in "iu" and plain.size:
+        info, low, high = np.iinfo(kind.dtype), int(plain.min()), int(plain.max())
+        if low < info.min or high > info.max:
+            out = low if low < info.min else high
+            raise ValueError(f"expected {item.describe()}, got {out}, out of its range [{info.min}, {info.max}]")
+    with np.errstate(over="ignore"):
+        return plain.astype(kind.dtype)
+
+
+def _came(plain: Array) -> str:
+    words = {"U": "strings", "S": "strings", "b": "booleans", "f": "floats", "i": "integers", "u": "integers"}
+    return f"{words.get(plain.dtype.kind, plain.dtype.name)} of shape {list(plain.shape)}"
+
+
+def _strings(value: Any) -> Array:
+    import numpy as np
+
+    shape: list[int] = []
+    level = value
+    while isinstance(level, (list, tuple)):
+        shape.append(len(level))
+        level = level[0] if level else None
+    flat = list(_flatten(value, shape))
+    array = np.empty(len(flat), dtype=object)
+    array[:] = [_bytes(element) for element in flat]
+    return array.reshape(shape)
+
+
+def _flatten(value: Any, shape: list[int]) -> Iterator[Any]:
+    if not shape:
+        yield value
+        return
+    if not isinstance(value, (list, tuple)) or len(value) != shape[0]:
+        raise ValueError("expected strings in rows of one length")
+    for one in value:
+        yield from _flatten(one, shape[1:])
+
+
+def _bytes(element: Any) -> bytes:
+    """A string as bytes; `{base64: ...}` writes bytes that are not UTF-8."""
+    if isinstance(element, bytes):
+        return element
+    if isinstance(element, str):
+        return element.encode("utf-8", "surrogateescape")
+    if isinstance(element, Mapping) and list(element) == ["base64"]:
+        try:
+            return base64.b64decode(element["base64"], validate=True)
+        except (binascii.Error, TypeError, ValueError):
+            raise ValueError(f"{element['base64']!r} is not base64") from None
+    raise ValueError(f"expected a string, got {type(element).__name__}")
+
+
+def canonical(item: ModelSchemaItem, array: Array) -> Array:
+    """An array as models receive it: strings as an object array of bytes, the rest C-contiguous."""
+    import numpy as np
+
+    if item.data_type is DataType.STRING:
+        flat = np.empty(array.size, dtype=object)
+        flat[:] = [_bytes(e) for e in array.ravel().tolist()]
+        return flat.reshape(array.shape)
+    return np.ascontiguousarray(array) if array.ndim else array
+
+
+def plain(array: Array) -> Any:
+    """An array as nested lists of Python values that read back to the same array.
+
+    float32 values are written in their own shortest form (0.1, not 0.10000000149011612).
+    """
+    import numpy as np
+
+    if array.dtype == np.float32:
+        flat = [float(str(v)) for v in array.ravel()]
+        return np.array(flat, dtype=object).reshape(array.shape).tolist() if array.size else array.tolist()
+    if array.dtype.kind == "O":
+        return _map(array.tolist(), _text)
+    return array.tolist()
+
+
+def _text(element: Any) -> Any:
+    if not isinstance(element, bytes):
+        return element
+    try:
+        return element.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(element).decode()}
+
+
+def _map(value: Any, change: Any) -> Any:
+    return [_map(v, change) for v in value] if isinstance(value, list) else change(value)
+
+
+def read_sample(schema: ModelSchema, said: Any, custom: bool) -> tuple[Sample, list[tuple[str, str]]]:
+    """Read one sample of plain data.
+
+    Returns:
+        The sample's arrays, and (input name, mistake) for each mistake; a name is empty when the
+        sample as a whole is meant.
+    """
+    if not isinstance(said, Mapping):
+        return {}, [("", f"expected a mapping of input name to array, got {type(said).__name__}")]
+    mistakes: list[tuple[str, str]] = []
+    sample: Sample = {}
+    for item in schema.input_schema:
+        if item.name in said:
+            try:
+                sample[item.name] = array_of(item, said[item.name])
+            except ValueError as error:
+                mistakes.append((item.name, str(error)))
+    read = {name for name, _ in mistakes}
+    mistakes += [m for m in sample_mistakes(schema, sample, custom, set(said)) if m[0] not in read]
+    return sample, mistakes
+
+
+def sample_mistakes(
+    schema: ModelSchema, sample: Mapping[str, Any], custom: bool, sent: set[str] | None = None
+) -> list[tuple[str, str]]:
+    """(input name, mistake) for everything in which a sample's arrays break the schema.
+
+    With custom batching a sample is one row of the schema's shape, or a batch with one more
+    dimension in front; all of its inputs must be the same of the two.
+    """
+    names = sent if sent is not None else set(sample)
+    mistakes: list[tuple[str, str]] = []
+    known = {item.name for item in schema.input_schema}
+    batched = custom and is_batch(schema, sample)
+    for item in schema.input_schema:
+        if item.name not in names and not item.optional:
+            mistakes.append((item.name, f"is missing; expected {item.describe()}"))
+        elif item.name in sample and (mistake := item.mismatch(sample[item.name], batched)):
+            mistakes.append((item.name, mistake))
+    mistakes += [(name, "is not an input of the schema") for name in sorted(names - known)]
+    lengths = {len(sample[name]) for name in sample if name in known and getattr(sample[name], "ndim", 0)}
+    if batched and not mistakes and len(lengths) > 1:
+        mistakes.append(("", f"inputs with different batch lengths: {sorted(lengths)}"))
+    return mistakes
+
+
+def is_batch(schema: ModelSchema, sample: Mapping[str, Any]) -> bool:
+    """Whether a sample's arrays have one dimension more than the schema says."""
+    shapes = {item.name: item.shape or [] for item in schema.input_schema}
+    ranks = [getattr(a, "ndim", 0) - len(shapes[name]) for name, a in sample.items() if name in shapes]
+    return bool(ranks) and all(rank == 1 for rank in ranks)
+
+
+def rows(schema: ModelSchema, sample: Sample, custom: bool) -> Sample:
+    """A sample as Triton would send it: each array with a leading batch dimension."""
+    if custom and is_batch(schema, sample):
+        return sample
+    return {name: array[None, ...] for name, array in sample.items()}
+
+
+def infer_schema(inputs: Any, outputs: Any = None) -> ModelSchema:
+    """The schema that sample arrays suggest.
+
+    Args:
+        inputs: a mapping of name to array for one sample, or a list of such mappings. With several
+            samples a dimension that differs between them becomes -1, and an input that only some
+            of them have becomes optional. Nested lists of Python values are read as NumPy reads
+            them, with floats as FLOAT and integers as LONG.
+        outputs: the same for the outputs; without it the schema has none.
+
+    Raises:
+        Refused: an array has no data type in gitreg, or samples disagree on type or rank.
+    """
+    return ModelSchema(_items("input", inputs), _items("output", outputs) if outputs is not None else [])
+
+
+def _items(side: str, data: Any) -> list[ModelSchemaItem]:
+    import numpy as np
+
+    samples: Sequence[Mapping[str, Any]] = data if isinstance(data, (list, tuple)) else [data]
+    if not samples or not all(isinstance(s, Mapping) for s in samples):
+        raise Refused(f"{side}s: expected a mapping of name to array, or a list of them")
+    names = list(dict.fromkeys(name for sample in samples for name in sample))
+    items = []
+    for name in names:
+        arrays = [_as_array(sample[name]) for sample in samples if name in sample]
+        kinds = {DataType.of(a.dtype) for a in arrays}
+        if len(kinds) > 1 or DataType.UNKNOWN in kinds:
+            raise Refused(f"{side} {name!r}: no one data type for {sorted({a.dtype.name for a in arrays})}")
+        shapes = [a.shape or (1,) for a in arrays]
+        if len({len(shape) for shape in shapes}) > 1:
+            raise Refused(f"{side} {name!r}: samples of different ranks: {sorted(set(shapes))}")
+        shape = [n[0] if len(set(n)) == 1 else -1 for n in (list(column) for column in zip(*shapes, strict=True))]
+        optional = True if side == "input" and len(arrays) < len(samples) else None
+        items.append(ModelSchemaItem(name, kinds.pop(), [int(np.int64(n)) for n in shape], optional))
+    return items
+
+
+def _as_array(value: Any) -> Array:
+    import numpy as np
+
+    if isinstance(value, np.ndarray):
+        return value
+    array = np.asarray(value)
+    return array.astype(np.float32) if array.dtype == np.float64 else array

@@ -1,0 +1,457 @@
+"""Follows a model class's imports through its source tree and says which files a package needs.
+
+Nothing is imported: modules are found on the import roots and read as syntax trees, so the user's code
+does not run here. What stays open (a computed `import_module`, a name that is nowhere) becomes a
+warning with its place; whether it matters is decided by the test in an isolated process.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+from gitreg.errors import InvalidFiles, Problem, Refused
+from gitreg.names import did_you_mean
+
+# Carried by every package in a form of its own; see gitreg/model.py.
+CARRIED = "gitreg"
+LARGE_DATA_FILE = 50 << 20
+
+
+@dataclass
+class Bundle:
+    """What a package needs of the source tree.
+
+    Attributes:
+        files: import path with slashes (`churn/model.py`, `churn/labels.json`) -> file on disk.
+        warnings: imports that could not be followed.
+        watched: every folder whose listing decided something; a change in one may change the bundle.
+    """
+
+    files: dict[str, Path] = field(default_factory=dict)
+    warnings: list[Problem] = field(default_factory=list)
+    watched: set[Path] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Where modules may come from.
+
+    Attributes:
+        roots: import roots, first match wins, as on `sys.path`.
+        base: what places in problems are relative to.
+        inside: the folder that no file may leave through a link; None for no limit.
+        visible: files that may be bundled (those Git does not ignore), or None for all.
+        hidden: files and folders never bundled as package data (the artifact).
+    """
+
+    roots: tuple[Path, ...]
+    base: Path
+    inside: Path | None = None
+    visible: Collection[str] | None = None
+    hidden: tuple[Path, ...] = ()
+
+    def name(self, file: Path) -> str:
+        try:
+            return file.relative_to(self.base).as_posix()
+        except ValueError:
+            return file.as_posix()
+
+
+def installed_roots() -> tuple[Path, ...]:
+    """Folders that hold installed packages."""
+    import site
+    import sysconfig
+
+    paths = {sysconfig.get_path(key) for key in ("purelib", "platlib")}
+    paths |= set(getattr(site, "getsitepackages", list)())
+    if site.ENABLE_USER_SITE:
+        paths.add(site.getusersitepackages())
+    return tuple(Path(p).resolve() for p in sorted(paths) if os.path.isdir(p))
+
+
+def source_roots() -> tuple[Path, ...]:
+    """The entries of `sys.path` that are a source tree: neither standard library nor site-packages."""
+    import sysconfig
+
+    kept: list[Path] = []
+    library = {Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib")}
+    foreign = [*installed_roots(), *library]
+    for entry in sys.path:
+        root = Path(entry or os.getcwd()).resolve()
+        if root.is_dir() and root not in kept and not any(root == f or f in root.parents for f in foreign):
+            kept.append(root)
+    return tuple(kept)
+
+
+def bundle(model_class: str, tree: Tree, prefixes: Sequence[str] = ()) -> Bundle:
+    """Find every module that `model_class` needs, and the data files beside them.
+
+    Args:
+        model_class: dotted path that ends in the class.
+        tree: where modules are looked for.
+        prefixes: when given, only modules under one of them are bundled (and, of installed packages,
+            only those); the class's own module always is.
+
+    Raises:
+        Refused: the class's module is not in the tree, or does not define the class.
+        InvalidFiles: a module that is needed is not Python, or a link leaves the repository.
+    """
+    walk = _Walk(tree, tuple(p.rstrip(".") for p in prefixes))
+    module, _, name = model_class.rpartition(".")
+    walk.start(module)
+    if not any(module == one for one in walk.modules):
+        raise Refused(
+            f"model_class {model_class!r}: no module {module!r} under {walk.roots_text()}",
+            "the manifest's `code` lists the import roots",
+        )
+    walk.follow()
+    walk.expect(module, name)
+    walk.add_data_files()
+    if walk.broken:
+        raise InvalidFiles(walk.broken)
+    walk.bundle.warnings.sort()
+    return walk.bundle
+
+
+class _Walk:
+    def __init__(self, tree: Tree, prefixes: tuple[str, ...]) -> None:
+        self.tree, self.prefixes = tree, prefixes
+        self.bundle = Bundle()
+        self.modules: dict[str, Path | None] = {}  # None: a package without __init__.py
+        self.trees: dict[str, ast.Module] = {}
+        self.todo: list[str] = []
+        self.broken: list[Problem] = []
+        self.class_module = ""
+        self._installed: tuple[Path, ...] | None = None
+
+    def roots_text(self) -> str:
+        return " or ".join(f"'{self.tree.name(root)}'" for root in self.tree.roots) or "no import root"
+
+    def start(self, module: str) -> None:
+        self.class_module = module
+        self.want(module)
+
+    def follow(self) -> None:
+        while self.todo:
+            name = self.todo.pop()
+            file = self.modules[name]
+            if file is None or file.suffix != ".py":
+                continue
+            try:
+                self.trees[name] = syntax = ast.parse(file.read_bytes(), filename=str(file))
+            except (SyntaxError, ValueError) as error:
+                line, column = getattr(error, "lineno", 0) or 0, getattr(error, "offset", 0) or 0
+                self.broken.append(Problem(self.tree.name(file), line, column, "", f"not Python: {error.args[0]}"))
+                continue
+            is_package = file.name == "__init__.py"
+            for wanted in _imports(syntax, name, is_package):
+                self.resolve(wanted, file)
+
+    def resolve(self, wanted: _Import, file: Path) -> None:
+        """Bundle what an import reaches, or say why it cannot be followed."""
+        place = (self.tree.name(file), wanted.line, wanted.column)
+        if wanted.name is None:
+            self.bundle.warnings.append(Problem(*place, "", f"{wanted.reason}", "warning"))
+            return
+        top = wanted.name.partition(".")[0]
+        if top == CARRIED or top == "__future__":
+            return
+        if top in sys.stdlib_module_names:
+            if self.find(top) is not None:
+                message = f"'{top}' is the standard library's here, not the module of that name in the source tree"
+                self.bundle.warnings.append(Problem(*place, "", message, "warning"))
+            return
+        if self.find(top) is None:
+            if not wanted.guarded and not _is_installed(top):
+                message = f"'{wanted.name}' is neither in the source tree nor installed here"
+                self.bundle.warnings.append(Problem(*place, "", message, "warning"))
+            return
+        if not self.allowed(wanted.name):
+            if self.find(top) and not _is_installed(top):
+                message = f"'{wanted.name}' is left out: include_import_prefixes does not name it"
+                self.bundle.warnings.append(Problem(*place, "", message, "warning"))
+            return
+        found = self.want(wanted.name)
+        if not found and not wanted.attribute and not wanted.guarded:
+            message = f"'{wanted.name}' is not in the source tree, though '{top}' is"
+            self.bundle.warnings.append(Problem(*place, "", message, "warning"))
+        for name in wanted.members:
+            self.want(f"{wanted.name}.{name}")
+
+    def allowed(self, name: str) -> bool:
+        if not self.prefixes or name == self.class_module:
+            return True
+        return any(name == p or name.startswith(p + ".") or p.startswith(name + ".") for p in self.prefixes)
+
+    def want(self, name: str) -> bool:
+        """Add a module with the packages above it; whether it is in the tree."""
+        if name in self.modules:
+            return True
+        if self.find(name) is None:
+            return False
+        parts = name.split(".")
+        for depth in range(1, len(parts) + 1):
+            self.add(".".join(parts[:depth]))
+        return True
+
+    def add(self, name: str) -> None:
+        if name in self.modules:
+            return
+        found = self.find(name)
+        assert found is not None
+        file = None if found.is_dir() else found
+        self.modules[name] = file
+        self.todo.append(name)
+        if file is not None:
+            path = name.replace(".", "/")
+            inner = "__init__" if file.name.startswith("__init__.") else path.rpartition("/")[2]
+            folder = path if inner == "__init__" else path.rpartition("/")[0]
+            suffix = file.name.partition(".")[2]
+            self.take(f"{folder}/{inner}.{suffix}".lstrip("/"), file)
+            if file.suffix != ".py":
+                message = "a compiled module is bundled; the package works on this platform only"
+                self.bundle.warnings.append(Problem(self.tree.name(file), 0, 0, "", message, "warning"))
+
+    def find(self, name: str) -> Path | None:
+        """The file of a module, or the folder of a package without `__init__.py`."""
+        parts = name.split(".")
+        namespace: Path | None = None
+        for root in self.search(name):
+            folder = root.joinpath(*parts[:-1])
+            self.bundle.watched.add(folder)
+            # A regular package anywhere above shadows what later roots hold, as in Python itself.
+            place = folder / parts[-1]
+            for suffix in (".py", *EXTENSION_SUFFIXES):
+                if (place / f"__init__{suffix}").is_file():
+                    return place / f"__init__{suffix}"
+            for suffix in (".py", *EXTENSION_SUFFIXES):
+                if (candidate := folder / f"{parts[-1]}{suffix}").is_file():
+                    return candidate
+            if namespace is None and place.is_dir() and parts[-1].isidentifier():
+                namespace = place
+        return namespace
+
+    def search(self, name: str) -> Iterable[Path]:
+        yield from self.tree.roots
+        if any(name == p or name.startswith(p + ".") or p.startswith(name + ".") for p in self.prefixes):
+            if self._installed is None:
+                self._installed = installed_roots()
+            yield from self._installed
+
+    def take(self, path: str, file: Path) -> None:
+        """Put one file into the bundle, if it may be read."""
+        if self.tree.inside is not None and self._is_source(file):
+            real = file.resolve()
+            if not real.is_relative_to(self.tree.inside):
+                message = "leaves the repository through a symbolic link"
+                self.broken.append(Problem(self.tree.name(file), 0, 0, "", message))
+                return
+        self.bundle.files[path] = file
+
+    def _is_source(self, file: Path) -> bool:
+        return any(file.is_relative_to(root) for root in self.tree.roots)
+
+    def expect(self, module: str, name: str) -> None:
+        """Refuse a class name that its module plainly does not define."""
+        syntax = self.trees.get(module)
+        if syntax is None or self.broken:
+            return
+        names = _top_level_names(syntax)
+        if name not in names and "*" not in names and "__getattr__" not in names:
+            file = self.tree.name(self.modules[module] or Path(module))
+            classes = sorted(node.name for node in syntax.body if isinstance(node, ast.ClassDef))
+            raise Refused(f"{file} does not define the class {name!r}{did_you_mean(name, classes)}")
+
+    def add_data_files(self) -> None:
+        """Take the files that are not Python from every bundled package's folder."""
+        folders = {}
+        for name, file in self.modules.items():
+            if file is None:
+                found = self.find(name)
+                if found is not None and found.is_dir():
+                    folders[name] = found
+            elif file.name.startswith("__init__."):
+                folders[name] = file.parent
+        for name, folder in sorted(folders.items()):
+            for file in self.data_files(folder):
+                if file.stat().st_size > LARGE_DATA_FILE:
+                    message = f"a data file of {file.stat().st_size >> 20} MiB is bundled as code; is it an artifact?"
+                    self.bundle.warnings.append(Problem(self.tree.name(file), 0, 0, "", message, "warning"))
+                self.take(f"{name.replace('.', '/')}/{file.relative_to(folder).as_posix()}", file)
+
+    def data_files(self, folder: Path) -> Iterator[Path]:
+        self.bundle.watched.add(folder)
+        for entry in sorted(folder.iterdir()):
+            if entry.name.startswith(".") or entry.name == "__pycache__" or entry in self.tree.hidden:
+                continue
+            if entry.is_dir():
+                if not entry.is_symlink() and not any(entry.glob("*.py")) and not (entry / "model.yaml").exists():
+                    yield from self.data_files(entry)
+            elif entry.is_file() and self._is_data(entry):
+                yield entry
+
+    def _is_data(self, file: Path) -> bool:
+        if file.suffix in (".py", ".pyc", ".pyi", ".pyo", ".pyd", ".so", ".dvc") or file.name.endswith("~"):
+            return False
+        return self.tree.visible is None or self.tree.name(file) in self.tree.visible
+
+
+def _is_installed(top: str) -> bool:
+    try:
+        return importlib.util.find_spec(top) is not None
+    except (ImportError, ValueError, AttributeError):
+        return False
+
+
+@dataclass(frozen=True)
+class _Import:
+    """One import as written.
+
+    Attributes:
+        name: absolute dotted name, or None when it cannot be known (`reason` says why).
+        members: names taken from it, each maybe a submodule.
+        guarded: inside `try` with a handler for ImportError; its absence is planned for.
+        attribute: whether the last part may be an attribute and no module.
+    """
+
+    name: str | None
+    line: int
+    column: int
+    members: tuple[str, ...] = ()
+    guarded: bool = False
+    attribute: bool = False
+    reason: str = ""
+
+
+def _imports(syntax: ast.Module, module: str, is_package: bool) -> list[_Import]:
+    finder = _Finder(module, is_package)
+    finder.visit(syntax)
+    return finder.found
+
+
+class _Finder(ast.NodeVisitor):
+    """Collects the imports that run when a module is imported or its functions are called."""
+
+    def __init__(self, module: str, is_package: bool) -> None:
+        self.package = module if is_package else module.rpartition(".")[0]
+        self.found: list[_Import] = []
+        self.guards = 0
+
+    def add(self, node: ast.AST, name: str | None, members: Iterable[str] = (), reason: str = "", attribute: bool = False) -> None:
+        line, column = getattr(node, "lineno", 0), getattr(node, "col_offset", -1) + 1
+        self.found.append(_Import(name, line, column, tuple(members), self.guards > 0, attribute, reason))
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self.add(node, alias.name)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        base = self.absolute(node.module or "", node.level)
+        if base is None:
+            self.add(node, None, reason="a relative import that leaves its top-level package")
+        else:
+            self.add(node, base, [alias.name for alias in node.names if alias.name != "*"])
+
+    def absolute(self, name: str, level: int) -> str | None:
+        if level == 0:
+            return name
+        parts = self.package.split(".") if self.package else []
+        if level > len(parts):
+            return None
+        kept = parts[: len(parts) - level + 1]
+        return ".".join([*kept, *([name] if name else [])])
+
+    def visit_If(self, node: ast.If) -> None:
+        test, negated = node.test, False
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            test, negated = test.operand, True
+        if _is_type_checking(test) or (_is_main_guard(test) and not negated):
+            for child in node.body if negated else node.orelse:
+                self.visit(child)
+        else:
+            self.generic_visit(node)
+
+    def visit_Try(self, node: ast.Try) -> None:
+        planned = any(_catches_import_error(handler) for handler in node.handlers)
+        self.guards += planned
+        for child in node.body:
+            self.visit(child)
+        self.guards -= planned
+        for child in (*node.handlers, *node.orelse, *node.finalbody):
+            self.visit(child)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        """`__all__` names what a star import brings, and so may name submodules."""
+        if any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets) and self.package:
+            if isinstance(node.value, (ast.List, ast.Tuple)):
+                names = [e.value for e in node.value.elts if isinstance(e, ast.Constant) and isinstance(e.value, str)]
+                self.add(node, self.package, [n for n in names if n.isidentifier()])
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name in ("import_module", "__import__") and node.args:
+            self.dynamic(node, name)
+        elif name == "files" and node.args and isinstance(node.args[0], ast.Constant):
+            # importlib.resources.files("package"): its data files are wanted.
+            if isinstance(node.args[0].value, str) and node.args[0].value.replace(".", "_").isidentifier():
+                self.add(node, node.args[0].value, attribute=True)
+        self.generic_visit(node)
+
+    def dynamic(self, node: ast.Call, function: str) -> None:
+        first = node.args[0]
+        if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
+            self.add(node, None, reason=f"{function}() of a computed name cannot be followed")
+            return
+        dots = len(first.value) - len(first.value.lstrip("."))
+        name = self.absolute(first.value[dots:], dots)
+        if name is None:
+            self.add(node, None, reason=f"{function}({first.value!r}) leaves its top-level package")
+        else:
+            self.add(node, name)
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )
+
+
+def _is_main_guard(test: ast.expr) -> bool:
+    return (
+        isinstance(test, ast.Compare)
+        and isinstance(test.left, ast.Name)
+        and test.left.id == "__name__"
+        and isinstance(test.ops[0], ast.Eq)
+    )
+
+
+def _catches_import_error(handler: ast.ExceptHandler) -> bool:
+    caught = handler.type
+    names = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    known = ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
+    return caught is None or any(getattr(n, "id", getattr(n, "attr", "")) in known for n in names)
+
+
+def _top_level_names(syntax: ast.Module) -> set[str]:
+    """Names that a module may define, wherever outside of functions and classes they stand."""
+    names: set[str] = set()
+    todo: list[ast.AST] = [*syntax.body]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        else:
+            todo.extend(ast.iter_child_nodes(node))
+    return names

@@ -1,0 +1,244 @@
+"""The only file that talks to DVC: which hash an artifact has, and where its bytes lie.
+
+`.dvc` files, `dvc.lock` and the cache's folder lists are plain YAML and JSON and are read here; DVC itself
+is imported only to fetch from a remote, to add a file, and to make a repository.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gitreg.declared import Artifact, ArtifactSource, Link
+from gitreg.documents import parse
+from gitreg.errors import Outside, Refused
+
+_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
+Hashes = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """An artifact as DVC tracks it.
+
+    Attributes:
+        path: relative to the root.
+        by: the .dvc file or dvc.lock that says so, relative to the root.
+        md5: hex; ends in `.dir` for a folder.
+        size: bytes, or None where DVC did not write it.
+    """
+
+    path: str
+    by: str
+    md5: str
+    size: int | None
+
+
+class Store:
+    """The DVC side of one registry.
+
+    Args:
+        root: the registry's root, with its `.dvc` folder.
+        hashes: gives (md5, sha256) of a file in hex.
+    """
+
+    def __init__(self, root: Path, hashes: Callable[[Path], Hashes]) -> None:
+        self.root = root
+        self.hashes = hashes
+        self._cache: Path | None = None
+
+    def tracked(self, source: ArtifactSource, folder: str) -> Tracked:
+        """Find what DVC says of an artifact.
+
+        Args:
+            source: the manifest's `artifact`.
+            folder: the manifest's folder, relative to the root.
+
+        Raises:
+            Refused: DVC does not track it, or its file is broken.
+            NotImplementedError: the source is not a local path or stage.
+        """
+        if source.stage:
+            return self._stage(source.stage, folder, source.path)
+        if source.path is None:
+            raise Refused("only artifacts at a path or from a dvc.yaml stage can be built yet")
+        beside = f"{source.path}.dvc"
+        if os.path.isfile(self.root / beside):
+            return self._from_outs(beside, self._read(beside).get("outs"), source.path)
+        for lock in self._locks(folder):
+            for stage in _mappings(self._read(lock).get("stages", {})):
+                for out in stage.get("outs") or ():
+                    if _below(lock, str(out.get("path"))) == source.path:
+                        return self._entry(lock, out, source.path)
+        raise Refused(f"'{source.path}' is not tracked by DVC", f"dvc add {source.path}")
+
+    def _stage(self, name: str, folder: str, path: str | None) -> Tracked:
+        for lock in self._locks(folder):
+            stage = (self._read(lock).get("stages") or {}).get(name)
+            if isinstance(stage, Mapping):
+                outs = [o for o in stage.get("outs") or () if path in (None, _below(lock, str(o.get("path"))))]
+                if len(outs) != 1:
+                    said = ", ".join(str(o.get("path")) for o in outs) or "none"
+                    raise Refused(f"{lock}: the stage '{name}' has {len(outs)} fitting outputs ({said}); one is expected")
+                return self._entry(lock, outs[0], _below(lock, str(outs[0].get("path"))))
+        raise Refused(f"no dvc.lock at or above '{folder or '.'}' has the stage '{name}'", "dvc repro, then dvc push")
+
+    def _locks(self, folder: str) -> list[str]:
+        parts = folder.split("/") if folder else []
+        candidates = ["/".join([*parts[:n], "dvc.lock"]) for n in range(len(parts), -1, -1)]
+        return [lock for lock in candidates if os.path.isfile(self.root / lock)]
+
+    def _read(self, file: str) -> Mapping[str, Any]:
+        document, problems = parse((self.root / file).read_bytes(), file)
+        if problems:
+            raise Refused(str(problems[0]))
+        if not isinstance(document.data, Mapping):
+            raise Refused(f"{file}: not a DVC file")
+        return document.data
+
+    def _from_outs(self, file: str, outs: Any, path: str) -> Tracked:
+        for out in outs if isinstance(outs, list) else ():
+            if isinstance(out, Mapping) and _below(file, str(out.get("path"))) == path:
+                return self._entry(file, out, path)
+        raise Refused(f"{file}: does not track '{path}'", f"dvc add {path}")
+
+    def _entry(self, file: str, out: Mapping[str, Any], path: str) -> Tracked:
+        md5 = out.get("md5")
+        if not isinstance(md5, str) or not _MD5.match(md5):
+            raise Refused(f"{file}: '{path}' has no md5 of 32 hex digits (got {md5!r})", f"dvc commit {file}")
+        size = out.get("size")
+        return Tracked(path, file, md5, size if isinstance(size, int) else None)
+
+    def object_path(self, md5: str) -> Path:
+        """Where the cache keeps an object."""
+        return self.cache() / md5[:2] / md5[2:]
+
+    def cache(self) -> Path:
+        """The cache's folder for MD5 objects, as DVC's configuration says."""
+        if self._cache is None:
+            from dvc.config import Config
+
+            config = Config(str(self.root / ".dvc"), validate=False)
+            place = config.get("cache", {}).get("dir") or ".dvc/cache"
+            self._cache = (self.root / place if not os.path.isabs(place) else Path(place)) / "files" / "md5"
+        return self._cache
+
+    def missing(self, tracked: Tracked) -> list[str]:
+        """Hashes of an artifact that the cache does not have."""
+        place = self.object_path(tracked.md5)
+        if not place.is_file():
+            return [tracked.md5]
+        if not tracked.md5.endswith(".dir"):
+            return []
+        entries = self._folder(tracked)
+        return [md5 for _, md5 in entries if not self.object_path(md5).is_file()]
+
+    def fetch(self, wanted: Sequence[Tracked]) -> None:
+        """Get artifacts from their DVC remote into the cache.
+
+        Raises:
+            Outside: the remote is not configured, not reachable, or does not have them.
+        """
+        if not wanted:
+            return
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+
+        names = ", ".join(f"'{t.path}'" for t in wanted[:3]) + (", ..." if len(wanted) > 3 else "")
+        try:
+            with Repo(str(self.root)) as repo:
+                repo.fetch(targets=[str(self.root / t.path) for t in wanted])
+        except DvcException as error:
+            raise Outside(
+                f"DVC cannot fetch {names}: {error}", "dvc push, where the artifact was made, or dvc remote list"
+            ) from error
+        lacking = [t for t in wanted if self.missing(t)]
+        if lacking:
+            one = lacking[0]
+            raise Outside(
+                f"{one.by}: '{one.path}' has the hash {one.md5}, which neither the cache nor the remote has",
+                "dvc push, where the artifact was made",
+            )
+
+    def artifact(self, tracked: Tracked) -> Artifact:
+        """An artifact's files in the cache, each hashed and held against what DVC says.
+
+        Raises:
+            Refused: an object is corrupt.
+        """
+        single = not tracked.md5.endswith(".dir")
+        entries = [(Path(tracked.path).name, tracked.md5)] if single else self._folder(tracked)
+        files = {name: self._link(md5, tracked) for name, md5 in sorted(entries)}
+        if not files:
+            raise Refused(f"{tracked.by}: '{tracked.path}' is an empty folder")
+        return Artifact(f"md5:{tracked.md5}", files, single)
+
+    def _link(self, md5: str, tracked: Tracked) -> Link:
+        place = self.object_path(md5)
+        found, sha256 = self.hashes(place)
+        if found != md5:
+            self._corrupt(place, f"its content hashes to {found}", tracked)
+        return Link(place, place.stat().st_size, md5, sha256, share=True)
+
+    def _corrupt(self, place: Path, why: str, tracked: Tracked) -> None:
+        raise Refused(
+            f"the DVC cache object {place} of '{tracked.path}' is corrupt: {why}",
+            f"rm -f {place} && dvc fetch {tracked.by if tracked.by.endswith('.dvc') else tracked.path}",
+        )
+
+    def _folder(self, tracked: Tracked) -> list[tuple[str, str]]:
+        """(path, md5) of each file in a folder object; its paths come from a remote and are not trusted."""
+        place = self.object_path(tracked.md5)
+        if f"{self.hashes(place)[0]}.dir" != tracked.md5:
+            self._corrupt(place, "its list of files was changed", tracked)
+        try:
+            entries = [(str(e["relpath"]), str(e["md5"])) for e in json.loads(place.read_bytes())]
+        except (ValueError, KeyError, TypeError):
+            self._corrupt(place, "it is not a list of files", tracked)
+        for name, md5 in entries:
+            if name.startswith("/") or "\\" in name or ".." in name.split("/") or not _MD5.match(md5):
+                raise Refused(f"{place}: the entry {name!r} leaves its folder or has no md5")
+        return entries
+
+    def add(self, path: Path) -> str:
+        """Track a file or folder with DVC; the .dvc file's path relative to the root.
+
+        Raises:
+            Outside: DVC refuses.
+        """
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+
+        try:
+            with Repo(str(self.root)) as repo:
+                repo.add([str(path)])
+        except DvcException as error:
+            raise Outside(f"dvc add {path}: {error}") from error
+        return path.relative_to(self.root).as_posix() + ".dvc"
+
+    def has_remote(self) -> bool:
+        """Whether a default remote is configured."""
+        from dvc.config import Config
+
+        return bool(Config(str(self.root / ".dvc"), validate=False).get("core", {}).get("remote"))
+
+
+def init(root: Path) -> None:
+    """Make `root` a DVC repository."""
+    from dvc.repo import Repo
+
+    with Repo.init(str(root)) as repo, repo.config.edit("repo") as config:
+        config["core"].update({"analytics": False, "check_update": False})
+
+
+def _below(file: str, path: str) -> str:
+    return os.path.normpath(os.path.join(os.path.dirname(file), path))
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [v for v in value.values() if isinstance(v, Mapping)] if isinstance(value, Mapping) else []
