@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitreg import folders, isolation
 from gitreg.declared import CUSTOM_PYTHON, Artifact, Contents, Link
+from gitreg.documents import own_yaml
 from gitreg.errors import ModelFailed, NotSupported, Refused
 from gitreg.model import DataType, ModelSchema
 from gitreg.packages import RECORD, Parts, record_path, whole
@@ -120,7 +121,27 @@ def task(kind: str, parts: Parts, folder: Path) -> isolation.Task:
     )
 
 
-def requests(schema: ModelSchema, samples: Sequence[Sample], custom: bool, whole_requests: bool) -> list[Sample]:
+def free_answers(parts: Parts, folder: Path, timeout: float | None = None) -> list[dict[str, Array]]:
+    """What a model answers to its samples, whatever it is: for inferring the schema of its outputs.
+
+    Args:
+        folder: where a throw-away package may be laid out.
+
+    Raises:
+        ModelFailed: it does not answer with a mapping of names to arrays.
+    """
+    lay(whole("raw", parts), folder)
+    outcome = isolation.run(
+        replace(task("raw", parts, folder), save=False, compare=False, free=True), timeout
+    )
+    if outcome.error:
+        raise failure(parts.name, outcome)
+    return outcome.answers
+
+
+def requests(
+    schema: ModelSchema, samples: Sequence[Sample], custom: bool, whole_requests: bool
+) -> list[Sample]:
     """Samples as the serving code gets them: strings as bytes, with a batch dimension in front."""
     items = {item.name: item for item in schema.input_schema}
     ready = [{n: canonical(items[n], a) for n, a in s.items()} for s in samples]
@@ -137,7 +158,7 @@ def failure(name: str, outcome: isolation.Outcome) -> ModelFailed:
         text += "\n  the model printed:\n" + "\n".join(f"    {line}" for line in tail)
     hint = None
     if "ModuleNotFoundError" in (outcome.error or "") or "ImportError" in (outcome.error or ""):
-        hint = "a package sees its bundled modules and installed requirements only; see docs/build.md, 'Bundling'"
+        hint = "a package sees its bundled modules and installed requirements only: docs/build.md, Bundling"
     elif "did not finish" in (outcome.error or ""):
         hint = "gitreg build --timeout SECONDS, `build: {timeout: ...}` in registry.yaml, or GITREG_TIMEOUT"
     return ModelFailed(text, hint)
@@ -153,7 +174,9 @@ def answer_warnings(schema: ModelSchema | None, answers: Sequence[Mapping[str, A
             continue
         bad = [i for i, a in enumerate(answers) if item.name in a and not np.isfinite(a[item.name]).all()]
         if bad:
-            found.append(f"output '{item.name}' holds NaN or infinity for sample {', '.join(f'[{i}]' for i in bad[:5])}")
+            found.append(
+                f"output '{item.name}' holds NaN or infinity for sample {', '.join(map(str, bad[:5]))}"
+            )
     return found
 
 
@@ -169,22 +192,26 @@ def claim(place: Path, kind: str) -> None:
         return
     record = find_record(place)
     if record is None or record.get("format") != kind:
-        raise Refused(f"{place} exists and is not a {kind} package of gitreg's", "move it away, or choose another -o")
+        raise Refused(
+            f"{place} exists and is not a {kind} package of gitreg's", "move it away, or choose another -o"
+        )
     foreign = sorted(differences(place, record, deep=False))
     if foreign:
         listed = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
-        raise Refused(f"{place} holds what gitreg did not put there: {listed}", "move it away, or choose another -o")
+        raise Refused(
+            f"{place} holds what gitreg did not put there: {listed}", "move it away, or choose another -o"
+        )
 
 
 def find_record(folder: Path) -> dict[str, Any] | None:
-    """The record of the package in a folder, with its version folder under "ordinal"; None if there is none."""
+    """The record of the package in a folder, with its version folder as "ordinal"; None without one."""
     import yaml
 
     found = sorted([*folder.glob(f"[0-9]*/{RECORD}"), *folder.glob(f"[0-9]*/metadata/{RECORD}")])
     if len(found) != 1 or found[0].is_symlink():
         return None
     try:
-        data = yaml.load(found[0].read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        data = own_yaml(found[0].read_bytes())
         files = {str(path): (int(f["size"]), str(f["sha256"])) for path, f in data["files"].items()}
         kind = str(data["format"])
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):

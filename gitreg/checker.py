@@ -84,7 +84,11 @@ def check_names(names: Sequence[tuple[str, str]]) -> list[Problem]:
     for file, name in names:
         other = first.setdefault(name.casefold(), (file, name))
         if other != (file, name):
-            same = "is taken" if other[1] == name else f"differs from '{other[1]}' only in case; that name is taken"
+            same = (
+                "is taken"
+                if other[1] == name
+                else f"differs from '{other[1]}' only in case; that name is taken"
+            )
             problems.append(Problem(file, 0, 0, "name", f"'{name}' {same} by {other[0]}"))
     return problems
 

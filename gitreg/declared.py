@@ -59,7 +59,7 @@ class Manifest:
     sample_data: str | None = None
     requirements: tuple[str, ...] = ()
     requirements_file: str | None = None
-    batching: Batching = Batching()
+    batching: Batching = field(default_factory=Batching)
     triton: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, Any] | str | None = None
     metrics: Mapping[str, Any] | str | None = None

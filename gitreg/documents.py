@@ -51,7 +51,8 @@ class Document:
         while place is None:
             place = self.values.get(above, None if above else (1, 1))
             above = above[:-1]
-        return Problem(self.file, *place, dotted(path), message, level)
+        line, column = place
+        return Problem(self.file, line, column, dotted(path), message, level)
 
 
 def dotted(path: Path) -> str:
@@ -82,7 +83,7 @@ def parse(raw: bytes, file: str) -> tuple[Document, list[Problem]]:
         _Reader(document).read(text)
     except _Broken as broken:
         document.data = None
-        return document, [Problem(file, *broken.place, "", broken.message)]
+        return document, [Problem(file, broken.place[0], broken.place[1], "", broken.message)]
     return document, []
 
 
@@ -245,6 +246,21 @@ def _scalar(event: Any) -> Any:
     return text
 
 
+def own_yaml(raw: bytes) -> Any:
+    """Data of a YAML file that gitreg itself writes, of any size; a safe loader all the same.
+
+    Raises:
+        yaml.YAMLError: it is not YAML.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(raw)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def problems_of(document: Document, errors: Iterator[ValidationError]) -> list[Problem]:
     """JSON Schema's errors as problems: one per mistake, at the mistake, with did-you-mean."""
     found = {problem for error in errors for problem in _explain(document, error)}
@@ -264,8 +280,10 @@ _JSON_NAMES = {
 
 def _explain(document: Document, error: ValidationError) -> Iterator[Problem]:
     path: Path = tuple(error.absolute_path)
-    rule, schema, value = error.validator, error.schema, error.instance
-    title = schema.get("title", "value") if isinstance(schema, Mapping) else "value"
+    rule, value = str(error.validator), error.instance
+    schema: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
+    expected: Any = error.validator_value
+    title = str(schema.get("title", "value"))
     if rule == "additionalProperties" and isinstance(value, Mapping):
         known = [*schema.get("properties", ())]
         for extra in value:
@@ -273,19 +291,19 @@ def _explain(document: Document, error: ValidationError) -> Iterator[Problem]:
                 guess = did_you_mean(extra, known) or _known(known)
                 yield document.problem((*path, extra), f"unknown key '{extra}'{guess}", key=True)
     elif rule == "required":
-        for name in error.validator_value:
-            if name not in value:
+        for name in expected:
+            if isinstance(value, Mapping) and name not in value:
                 yield document.problem(path, f"'{name}' is missing")
     elif rule == "anyOf" and error.context:
         yield from _branch(document, error)
     elif rule == "enum":
-        guess = did_you_mean(str(value), map(str, error.validator_value)) or _known(error.validator_value)
+        guess = did_you_mean(str(value), map(str, expected)) or _known(expected)
         yield document.problem(path, f"{_show(value)} is not a {title}{guess}")
     elif rule in ("pattern", "not"):
         rest = f": {schema['description']}" if "description" in schema else ""
         yield document.problem(path, f"{_show(value)} is not a {title}{rest}")
     elif rule == "type":
-        yield document.problem(path, _type_message(error.validator_value, value, title))
+        yield document.problem(path, _type_message(expected, value, title))
     elif rule in ("minItems", "minProperties", "minLength") and not value:
         yield document.problem(path, "may not be empty")
     else:
@@ -305,7 +323,7 @@ def _branch(document: Document, error: ValidationError) -> Iterator[Problem]:
         for one in fitting[0]:
             yield from _explain(document, one)
         return
-    wanted = [e.validator_value for group in groups.values() for e in group if e.validator == "type"]
+    wanted = [str(e.validator_value) for group in groups.values() for e in group if e.validator == "type"]
     yield document.problem(tuple(error.absolute_path), _type_message(wanted, error.instance, "value"))
 
 
@@ -314,7 +332,7 @@ def _type_message(wanted: str | Sequence[str], value: Any, title: str) -> str:
     expected = " or ".join(_JSON_NAMES.get(str(name), str(name)) for name in names)
     message = f"expected {expected}, got {_show(value)}"
     if names == ["string"] and isinstance(value, (int, float)):
-        message += f" (in quotes, \"{value}\", a {title if title != 'value' else 'number'} is a string)"
+        message += f' (in quotes, "{value}", a {title if title != "value" else "number"} is a string)'
     return message
 
 

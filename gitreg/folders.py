@@ -54,7 +54,9 @@ def _disk(where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Outside(f"no space left on the disk of {where}", "free some space and run this again") from error
+            raise Outside(
+                f"no space left on the disk of {where}", "free some space and run this again"
+            ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise Outside(f"{error.filename or where}: {error.strerror}") from error
         raise
@@ -119,7 +121,7 @@ def link(source: Path, target: Path, share: bool) -> None:
             read-only, so that nobody can write into it through the link.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if _reflink(source, target):
+    if can_reflink(source, target):
         target.chmod(0o444)
         return
     status = source.stat()
@@ -135,7 +137,8 @@ def link(source: Path, target: Path, share: bool) -> None:
     target.chmod(0o444)
 
 
-def _reflink(source: Path, target: Path) -> bool:
+def can_reflink(source: Path, target: Path) -> bool:
+    """Make `target` a reflink of `source`, where the file system has them; whether it did."""
     if sys.platform != "linux":
         return False
     with open(source, "rb") as src, open(target, "xb") as dst:

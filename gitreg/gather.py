@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from gitreg.declared import CUSTOM_PYTHON, Manifest
 from gitreg.documents import Document
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.manifest import Read, read_manifest
+from gitreg.model import ModelSchema
 from gitreg.source import Tree, bundle
 from gitreg.store import Store, Tracked
 
@@ -120,11 +122,17 @@ class _Gatherer:
 
     def code(self, visible: Collection[str] | None) -> None:
         manifest = self.manifest
-        if manifest.type != CUSTOM_PYTHON or not manifest.model_class or any(p.path.startswith("code") for p in self.gathered.problems):
+        if (
+            manifest.type != CUSTOM_PYTHON
+            or not manifest.model_class
+            or any(p.path.startswith("code") for p in self.gathered.problems)
+        ):
             return
         roots = manifest.code or (manifest.folder,)
         hidden = [self.root / manifest.artifact.path] if manifest.artifact and manifest.artifact.path else []
-        tree = Tree(tuple(self.root / r for r in roots), self.root, self.root.resolve(), visible, tuple(hidden))
+        tree = Tree(
+            tuple(self.root / r for r in roots), self.root, self.root.resolve(), visible, tuple(hidden)
+        )
         try:
             found = bundle(manifest.model_class, tree, manifest.include_import_prefixes)
         except InvalidFiles as invalid:
@@ -167,21 +175,14 @@ class _Gatherer:
         if any(p.path == "sample_data" for p in self.gathered.problems):
             return
         file = self.look(manifest.sample_data, committed=True)
-        try:
-            data = _read_samples(file, manifest.sample_data)
-        except InvalidFiles as invalid:
-            self.gathered.problems.extend(invalid.problems)
-            return
-        from gitreg.schema import read_sample
-
-        samples = []
-        for i, said in enumerate(data):
-            sample, mistakes = read_sample(manifest.schema, said, manifest.batching.custom)
-            samples.append(sample)
-            for name, mistake in mistakes:
-                self.gathered.problems.append(_sample_problem(file, manifest.sample_data, i, name, mistake))
-        if not data:
-            self.problem(("sample_data",), f"'{manifest.sample_data}' holds no sample; at least one is expected")
+        samples, problems = read_samples(
+            file, manifest.sample_data, manifest.schema, manifest.batching.custom
+        )
+        self.gathered.problems.extend(problems)
+        if not samples and not problems:
+            self.problem(
+                ("sample_data",), f"'{manifest.sample_data}' holds no sample; at least one is expected"
+            )
         self.gathered.samples = tuple(samples)
 
     def batching(self) -> None:
@@ -254,9 +255,9 @@ def read_values(file: Path, name: str) -> Mapping[str, Any]:
 
 
 def _toml(text: str) -> Any:
-    try:
+    if sys.version_info >= (3, 11):
         import tomllib
-    except ModuleNotFoundError:  # Python 3.10
+    else:
         import tomli as tomllib
     return tomllib.loads(text)
 
@@ -264,7 +265,9 @@ def _toml(text: str) -> Any:
 def _raw(file: Path, name: str, most: int) -> bytes:
     try:
         if file.stat().st_size > most:
-            raise InvalidFiles([Problem(name, 0, 0, "", f"{file.stat().st_size:,} bytes; at most {most:,} are read")])
+            raise InvalidFiles(
+                [Problem(name, 0, 0, "", f"{file.stat().st_size:,} bytes; at most {most:,} are read")]
+            )
         return file.read_bytes()
     except OSError as error:
         raise InvalidFiles([Problem(name, 0, 0, "", f"cannot be read: {error.strerror}")]) from None
@@ -288,8 +291,35 @@ def _json(raw: bytes, name: str) -> Any:
         raise InvalidFiles([Problem(name, 0, 0, "", "nested too deep")]) from None
 
 
-def _read_samples(file: Path, name: str) -> list[Any]:
-    """Samples as plain data: a list of mappings, or one mapping."""
+def read_samples(
+    file: Path, name: str, schema: ModelSchema, custom: bool
+) -> tuple[list[Sample], list[Problem]]:
+    """Read a file of samples (JSON, YAML or .npz) as a schema says, with every mistake in it.
+
+    Args:
+        name: what the file is called in problems.
+        custom: whether samples may be batches.
+    """
+    from gitreg.schema import read_sample
+
+    try:
+        data = plain_samples(file, name)
+    except InvalidFiles as invalid:
+        return [], list(invalid.problems)
+    samples, problems = [], []
+    for i, said in enumerate(data):
+        sample, mistakes = read_sample(schema, said, custom)
+        samples.append(sample)
+        problems += [_sample_problem(file, name, i, field_name, mistake) for field_name, mistake in mistakes]
+    return samples, problems
+
+
+def plain_samples(file: Path, name: str) -> list[Any]:
+    """Samples as plain data: a list of mappings of input name to (nested) values.
+
+    Raises:
+        InvalidFiles: the file is not one of samples.
+    """
     if name.endswith(".npz"):
         return list(_npz_samples(file, name))
     if name.endswith((".yaml", ".yml")):

@@ -1,4 +1,4 @@
-"""The only file that talks to Git: small questions, argument lists, nobody's hooks or configuration tricks."""
+"""The only file that talks to Git: small questions, argument lists, no inherited variables."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ def git_folder(root: Path) -> Path | None:
     return Path(out) if code == 0 else None
 
 
+def top(root: Path) -> Path | None:
+    """The work tree's top folder, or None outside of a repository."""
+    code, out, _ = _run(root, ["rev-parse", "--show-toplevel"])
+    return Path(out) if code == 0 and out else None
+
+
 def init(root: Path) -> None:
     """Make a repository at `root`, on the branch main."""
     code, _, err = _run(root, ["init", "--quiet", "--initial-branch=main", "."])
@@ -46,18 +52,25 @@ def init(root: Path) -> None:
 
 def visible_files(root: Path) -> set[str] | None:
     """Every file that is in Git or could be added: ignored files are left out. None outside of Git."""
-    code, out, _ = _run(root, ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--full-name", "."])
+    code, out, _ = _run(root, ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "."])
     return {name for name in out.split("\0") if name} if code == 0 else None
 
 
 def last_commit(root: Path, paths: Sequence[str]) -> str | None:
     """The commit that last changed any of the paths; None when they are changed since, or not in Git."""
-    literal = [f":(top,literal){path}" for path in paths]
+    literal = [f":(literal){path}" for path in paths]
     code, out, _ = _run(root, ["status", "--porcelain", "--untracked-files=all", "--", *literal])
     if code or out:
         return None
     code, out, _ = _run(root, ["log", "-1", "--format=%H", "--end-of-options", "HEAD", "--", *literal])
     return out.strip() or None if code == 0 else None
+
+
+def setting(root: Path, key: str) -> str:
+    """A value of Git's configuration as seen from `root`; empty where it is not set."""
+    while not root.is_dir():
+        root = root.parent
+    return _run(root, ["config", "--get", key])[1]
 
 
 def version() -> str:

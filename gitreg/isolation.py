@@ -28,6 +28,7 @@ _HERE = Path(__file__).parent / "isolated"
 USER_MODEL = _HERE / "user_model.py"
 _MAX_OUTPUT = 64 << 10
 _MAX_RESULT = 1 << 30
+_LIVE: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Task:
         user_model: the `user_model.py` to call the class with: the package's own where it has one.
         save: also save the model and load what it saved.
         compare: also measure whether stacked samples give the same answers faster.
+        free: expect no particular outputs; answers come without a batch dimension where the model
+            has none.
     """
 
     code: Path
@@ -53,7 +56,7 @@ class Task:
     user_model: Path = USER_MODEL
     save: bool = False
     compare: bool = False
-    strict: bool = True
+    free: bool = False
 
 
 @dataclass
@@ -98,7 +101,14 @@ def run(task: Task, timeout: float | None = None) -> Outcome:
         try:
             with open(folder / "printed", "wb") as printed:
                 # A package's own __pycache__ could hold other code than its sources: look for it elsewhere.
-                command = [sys.executable, "-I", "-B", "-X", f"pycache_prefix={folder / 'work'}", str(_HERE / "child.py")]
+                command = [
+                    sys.executable,
+                    "-I",
+                    "-B",
+                    "-X",
+                    f"pycache_prefix={folder / 'work'}",
+                    str(_HERE / "child.py"),
+                ]
                 process = subprocess.Popen(
                     [*command, str(folder / "task.json"), str(folder / "result.json"), str(life)],
                     cwd=folder / "work",
@@ -111,6 +121,7 @@ def run(task: Task, timeout: float | None = None) -> Outcome:
                 )
             os.close(life)
             life = -1
+            _LIVE.add(process)
             try:
                 process.wait(limit)
                 late = False
@@ -118,11 +129,19 @@ def run(task: Task, timeout: float | None = None) -> Outcome:
                 late = True
             finally:
                 _end(process)
+                _LIVE.discard(process)
         finally:
             os.close(hold)
             if life >= 0:
                 os.close(life)
         return _outcome(task, folder, process.returncode, limit if late else None)
+
+
+def end_all() -> None:
+    """End every child that runs now, for a parent that was interrupted while threads wait for them."""
+    for process in tuple(_LIVE):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _environment(work: Path) -> dict[str, str]:
@@ -143,19 +162,20 @@ def _written(task: Task) -> dict[str, Any]:
     keep = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
     keep += [p for p in sys.path if p.endswith(("site-packages", "dist-packages")) or p.endswith(".zip")]
     return {
-        "code": str(task.code),
-        "artifact": str(task.artifact),
+        "code": str(task.code.absolute()),
+        "artifact": str(task.artifact.absolute()),
         "model_class": task.model_class,
         "custom": task.custom,
         "whole": task.whole,
-        "user_model": str(task.user_model),
+        "user_model": str(task.user_model.absolute()),
         "save": task.save,
         "save_as": task.artifact.name if task.artifact.is_file() else "",
         "compare": task.compare,
-        "strict": task.strict,
+        "free": task.free,
         "keep": keep,
         "outputs": [
-            {"name": o.name, "dtype": o.data_type.dtype.name, "shape": o.shape} for o in task.schema.output_schema
+            {"name": o.name, "dtype": o.data_type.dtype.name, "shape": o.shape}
+            for o in task.schema.output_schema
         ],
         "samples": [{name: encode(array) for name, array in sample.items()} for sample in task.samples],
     }
@@ -192,7 +212,11 @@ def _outcome(task: Task, folder: Path, code: int | None, late: float | None) -> 
             outcome.error = _sentence(task, str(result["step"]) + sample, failed)
             outcome.traceback = str(failed["traceback"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        how = f"was killed by signal {-code}" if code and code < 0 else f"ended its process with exit code {code}"
+        how = (
+            f"was killed by signal {-code}"
+            if code and code < 0
+            else f"ended its process with exit code {code}"
+        )
         outcome.error = f"{task.model_class} {how} before it answered"
     return outcome
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitreg.builder import find_record
 from gitreg.declared import CUSTOM_PYTHON
+from gitreg.documents import own_yaml
 from gitreg.errors import NotSupported, Refused
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def load_raw_model(path: str | os.PathLike[str]) -> Model:
         try:
             cls = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
-            raise Refused(f"{version}: {dotted} cannot be imported: {error}", "pip install -r dependencies/requirements.txt") from error
+            raise Refused(
+                f"{version}: {dotted} cannot be imported: {error}",
+                "pip install -r dependencies/requirements.txt",
+            ) from error
         model: Model = cls.load(str(version / _artifact(version)))
     return model
 
@@ -76,7 +80,7 @@ def _type(version: Path) -> str:
     import yaml
 
     try:
-        data = yaml.safe_load((version / "metadata" / "type.yaml").read_bytes())
+        data = own_yaml((version / "metadata" / "type.yaml").read_bytes())
         return str(data["type"])
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise Refused(f"{version / 'metadata' / 'type.yaml'} does not name a type: {error}") from None
@@ -119,10 +123,10 @@ class _OwnModules:
         _IMPORTING.acquire()
         self.others.append(self._take())
         sys.modules.update(self.table)
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, self)
 
     def __exit__(self, *_: object) -> None:
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         self.table = self._take()
         sys.modules.update(self.others.pop())
         _IMPORTING.release()

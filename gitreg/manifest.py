@@ -192,7 +192,9 @@ def _manifest(file: str, said: Mapping[str, Any], paths: _Paths) -> Manifest:
         owners=tuple(said.get("owners", ())),
         tags=said.get("tags", {}),
         model_class=said.get("model_class"),
-        code=tuple(paths.take(one, "code", *([i] if one is not code else [])) or "" for i, one in enumerate(roots)),
+        code=tuple(
+            paths.take(one, "code", *([i] if one is not code else [])) or "" for i, one in enumerate(roots)
+        ),
         include_import_prefixes=tuple(said.get("include_import_prefixes", ())),
         artifact=_artifact(said.get("artifact"), paths),
         image=said.get("image"),
@@ -200,7 +202,9 @@ def _manifest(file: str, said: Mapping[str, Any], paths: _Paths) -> Manifest:
         sample_data=paths.take(said.get("sample_data"), "sample_data"),
         requirements=() if isinstance(requirements, str) else tuple(requirements),
         requirements_file=paths.take(requirements if isinstance(requirements, str) else None, "requirements"),
-        batching=Batching(batching.get("custom", False), batching.get("max_batch_size", Batching.max_batch_size)),
+        batching=Batching(
+            batching.get("custom", False), batching.get("max_batch_size", Batching.max_batch_size)
+        ),
         triton=said.get("triton", {}),
         params=_file_or_map(said.get("params"), paths, "params"),
         metrics=_file_or_map(said.get("metrics"), paths, "metrics"),
@@ -220,7 +224,9 @@ def _artifact(said: Any, paths: _Paths) -> ArtifactSource | None:
         source["path"] = paths.take(source["path"], "artifact", "path", must_exist=False)
     ways = [name for name in ("path", "stage", "url", "registry") if name in source]
     if len(ways) != 1 and ways != ["path", "stage"]:
-        message = f"names {' and '.join(ways) or 'nothing'}; exactly one of path, stage, url, registry is expected"
+        message = (
+            f"names {' and '.join(ways) or 'nothing'}; exactly one of path, stage, url, registry is expected"
+        )
         paths.read.problems.append(paths.read.document.problem(("artifact",), message))
     return ArtifactSource(**source)
 

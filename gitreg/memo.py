@@ -81,7 +81,11 @@ class Memo:
 
     def _rows(self, query: str, kind: str, *rest: str) -> list[tuple[str, str]]:
         with self._guard() as connection:
-            return [] if connection is None else connection.execute(query, (kind, self.version, *rest)).fetchall()
+            return (
+                []
+                if connection is None
+                else connection.execute(query, (kind, self.version, *rest)).fetchall()
+            )
         return []
 
     @contextlib.contextmanager
@@ -112,7 +116,8 @@ class Memo:
             self._open.execute("PRAGMA journal_mode = WAL")
             self._open.execute("PRAGMA synchronous = OFF")
             self._open.execute(
-                "CREATE TABLE IF NOT EXISTS memo (kind TEXT, key TEXT, version TEXT, value TEXT, PRIMARY KEY (kind, key))"
+                "CREATE TABLE IF NOT EXISTS memo"
+                " (kind TEXT, key TEXT, version TEXT, value TEXT, PRIMARY KEY (kind, key))"
             )
         return self._open
 

@@ -39,7 +39,7 @@ class Model(ABC):
         """Return a model ready to predict from what `save` wrote at `path`."""
 
     @abstractmethod
-    def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def predict(self, inputs: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
         """Answer one sample, or one batch.
 
         Args:
@@ -149,7 +149,9 @@ class ModelSchemaItem:
                     return f"{expected}, got an element of type {type(element).__name__}"
         elif value.dtype != self.data_type.dtype:
             return f"{expected}, got {value.dtype.name} {list(value.shape)}"
-        fits = len(wanted) == value.ndim and all(w in (-1, n) for w, n in zip(wanted, value.shape, strict=True))
+        fits = len(wanted) == value.ndim and all(
+            w in (-1, n) for w, n in zip(wanted, value.shape, strict=True)
+        )
         return None if fits else f"{expected}, got {value.dtype.name} {list(value.shape)}"
 
 

@@ -74,7 +74,9 @@ class CustomTritonPackager:
         Raises:
             ValueError: an argument is missing or wrong, or the model does not load from the package.
         """
-        parts = self._parts(model_path, model_class, model_schema, model_path_source_type, include_import_prefixes)
+        parts = self._parts(
+            model_path, model_class, model_schema, model_path_source_type, include_import_prefixes
+        )
         name = model_name or parts.name
         parts = _replaced(parts, name=name, revision=model_revision)
         return _package("triton", parts, dest_model_path)
@@ -102,7 +104,9 @@ class CustomTritonPackager:
 
         The other arguments, the return value and the errors are those of `create_model_package`.
         """
-        parts = self._parts(model_path, model_class, model_schema, model_path_source_type, include_import_prefixes)
+        parts = self._parts(
+            model_path, model_class, model_schema, model_path_source_type, include_import_prefixes
+        )
         samples = [sample_data] if isinstance(sample_data, Mapping) else list(sample_data or ())
         mistakes = [] if samples else ["sample_data is required: at least one sample"]
         for i, sample in enumerate(samples):
@@ -155,7 +159,9 @@ def _locate(model_class: str | type[Model]) -> tuple[str, tuple[Path, ...]]:
     roots = source.source_roots()
     if isinstance(model_class, str):
         if not all(part.isidentifier() for part in model_class.split(".")) or "." not in model_class:
-            raise Refused(f"model_class {model_class!r}: a dotted import path is expected, as churn_model.Churn")
+            raise Refused(
+                f"model_class {model_class!r}: a dotted import path is expected, as churn_model.Churn"
+            )
         return model_class, roots
     if not inspect.isclass(model_class):
         raise Refused(f"model_class: expected a dotted path or a class, got {type(model_class).__name__}")

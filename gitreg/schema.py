@@ -73,7 +73,9 @@ def array_of(item: ModelSchemaItem, value: Any) -> Array:
         info, low, high = np.iinfo(kind.dtype), int(plain.min()), int(plain.max())
         if low < info.min or high > info.max:
             out = low if low < info.min else high
-            raise ValueError(f"expected {item.describe()}, got {out}, out of its range [{info.min}, {info.max}]")
+            raise ValueError(
+                f"expected {item.describe()}, got {out}, out of its range [{info.min}, {info.max}]"
+            )
     with np.errstate(over="ignore"):
         return plain.astype(kind.dtype)
 
@@ -200,7 +202,7 @@ def sample_mistakes(
         elif item.name in sample and (mistake := item.mismatch(sample[item.name], batched)):
             mistakes.append((item.name, mistake))
     mistakes += [(name, "is not an input of the schema") for name in sorted(names - known)]
-    lengths = {len(sample[name]) for name in sample if name in known and getattr(sample[name], "ndim", 0)}
+    lengths = {len(sample[name]) for name in sample if name in known and sample[name].ndim}
     if batched and not mistakes and len(lengths) > 1:
         mistakes.append(("", f"inputs with different batch lengths: {sorted(lengths)}"))
     return mistakes
@@ -252,7 +254,9 @@ def _items(side: str, data: Any) -> list[ModelSchemaItem]:
         shapes = [a.shape or (1,) for a in arrays]
         if len({len(shape) for shape in shapes}) > 1:
             raise Refused(f"{side} {name!r}: samples of different ranks: {sorted(set(shapes))}")
-        shape = [n[0] if len(set(n)) == 1 else -1 for n in (list(column) for column in zip(*shapes, strict=True))]
+        shape = [
+            n[0] if len(set(n)) == 1 else -1 for n in (list(column) for column in zip(*shapes, strict=True))
+        ]
         optional = True if side == "input" and len(arrays) < len(samples) else None
         items.append(ModelSchemaItem(name, kinds.pop(), [int(np.int64(n)) for n in shape], optional))
     return items

@@ -148,7 +148,9 @@ class _Walk:
                 self.trees[name] = syntax = ast.parse(file.read_bytes(), filename=str(file))
             except (SyntaxError, ValueError) as error:
                 line, column = getattr(error, "lineno", 0) or 0, getattr(error, "offset", 0) or 0
-                self.broken.append(Problem(self.tree.name(file), line, column, "", f"not Python: {error.args[0]}"))
+                self.broken.append(
+                    Problem(self.tree.name(file), line, column, "", f"not Python: {error.args[0]}")
+                )
                 continue
             is_package = file.name == "__init__.py"
             for wanted in _imports(syntax, name, is_package):
@@ -165,7 +167,9 @@ class _Walk:
             return
         if top in sys.stdlib_module_names:
             if self.find(top) is not None:
-                message = f"'{top}' is the standard library's here, not the module of that name in the source tree"
+                message = (
+                    f"'{top}' is the standard library's here, not the module of that name in the source tree"
+                )
                 self.bundle.warnings.append(Problem(*place, "", message, "warning"))
             return
         if self.find(top) is None:
@@ -282,7 +286,8 @@ class _Walk:
         for name, folder in sorted(folders.items()):
             for file in self.data_files(folder):
                 if file.stat().st_size > LARGE_DATA_FILE:
-                    message = f"a data file of {file.stat().st_size >> 20} MiB is bundled as code; is it an artifact?"
+                    size = file.stat().st_size >> 20
+                    message = f"a data file of {size} MiB is bundled as code; is it an artifact?"
                     self.bundle.warnings.append(Problem(self.tree.name(file), 0, 0, "", message, "warning"))
                 self.take(f"{name.replace('.', '/')}/{file.relative_to(folder).as_posix()}", file)
 
@@ -292,7 +297,11 @@ class _Walk:
             if entry.name.startswith(".") or entry.name == "__pycache__" or entry in self.tree.hidden:
                 continue
             if entry.is_dir():
-                if not entry.is_symlink() and not any(entry.glob("*.py")) and not (entry / "model.yaml").exists():
+                if (
+                    not entry.is_symlink()
+                    and not any(entry.glob("*.py"))
+                    and not (entry / "model.yaml").exists()
+                ):
                     yield from self.data_files(entry)
             elif entry.is_file() and self._is_data(entry):
                 yield entry
@@ -344,7 +353,14 @@ class _Finder(ast.NodeVisitor):
         self.found: list[_Import] = []
         self.guards = 0
 
-    def add(self, node: ast.AST, name: str | None, members: Iterable[str] = (), reason: str = "", attribute: bool = False) -> None:
+    def add(
+        self,
+        node: ast.AST,
+        name: str | None,
+        members: Iterable[str] = (),
+        reason: str = "",
+        attribute: bool = False,
+    ) -> None:
         line, column = getattr(node, "lineno", 0), getattr(node, "col_offset", -1) + 1
         self.found.append(_Import(name, line, column, tuple(members), self.guards > 0, attribute, reason))
 
@@ -381,28 +397,27 @@ class _Finder(ast.NodeVisitor):
     def visit_Try(self, node: ast.Try) -> None:
         planned = any(_catches_import_error(handler) for handler in node.handlers)
         self.guards += planned
-        for child in node.body:
-            self.visit(child)
+        for statement in node.body:
+            self.visit(statement)
         self.guards -= planned
-        for child in (*node.handlers, *node.orelse, *node.finalbody):
-            self.visit(child)
+        for other in (*node.handlers, *node.orelse, *node.finalbody):
+            self.visit(other)
 
     def visit_Assign(self, node: ast.Assign) -> None:
         """`__all__` names what a star import brings, and so may name submodules."""
-        if any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets) and self.package:
-            if isinstance(node.value, (ast.List, ast.Tuple)):
-                names = [e.value for e in node.value.elts if isinstance(e, ast.Constant) and isinstance(e.value, str)]
-                self.add(node, self.package, [n for n in names if n.isidentifier()])
+        lists_names = any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
+        if lists_names and self.package and isinstance(node.value, (ast.List, ast.Tuple)):
+            names = [_literal(element) for element in node.value.elts]
+            self.add(node, self.package, [name for name in names if name.isidentifier()])
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if name in ("import_module", "__import__") and node.args:
             self.dynamic(node, name)
-        elif name == "files" and node.args and isinstance(node.args[0], ast.Constant):
+        elif name == "files" and node.args and _literal(node.args[0]).replace(".", "_").isidentifier():
             # importlib.resources.files("package"): its data files are wanted.
-            if isinstance(node.args[0].value, str) and node.args[0].value.replace(".", "_").isidentifier():
-                self.add(node, node.args[0].value, attribute=True)
+            self.add(node, _literal(node.args[0]), attribute=True)
         self.generic_visit(node)
 
     def dynamic(self, node: ast.Call, function: str) -> None:
@@ -416,6 +431,11 @@ class _Finder(ast.NodeVisitor):
             self.add(node, None, reason=f"{function}({first.value!r}) leaves its top-level package")
         else:
             self.add(node, name)
+
+
+def _literal(node: ast.expr) -> str:
+    """The string that an expression plainly is, else the empty string."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _is_type_checking(test: ast.expr) -> bool:

@@ -6,10 +6,13 @@ is imported only to fetch from a remote, to add a file, and to make a repository
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,12 +84,18 @@ class Store:
         for lock in self._locks(folder):
             stage = (self._read(lock).get("stages") or {}).get(name)
             if isinstance(stage, Mapping):
-                outs = [o for o in stage.get("outs") or () if path in (None, _below(lock, str(o.get("path"))))]
+                outs = [
+                    o for o in stage.get("outs") or () if path in (None, _below(lock, str(o.get("path"))))
+                ]
                 if len(outs) != 1:
                     said = ", ".join(str(o.get("path")) for o in outs) or "none"
-                    raise Refused(f"{lock}: the stage '{name}' has {len(outs)} fitting outputs ({said}); one is expected")
+                    raise Refused(
+                        f"{lock}: the stage '{name}' has {len(outs)} fitting outputs ({said}), not one"
+                    )
                 return self._entry(lock, outs[0], _below(lock, str(outs[0].get("path"))))
-        raise Refused(f"no dvc.lock at or above '{folder or '.'}' has the stage '{name}'", "dvc repro, then dvc push")
+        raise Refused(
+            f"no dvc.lock at or above '{folder or '.'}' has the stage '{name}'", "dvc repro, then dvc push"
+        )
 
     def _locks(self, folder: str) -> list[str]:
         parts = folder.split("/") if folder else []
@@ -151,11 +160,12 @@ class Store:
 
         names = ", ".join(f"'{t.path}'" for t in wanted[:3]) + (", ..." if len(wanted) > 3 else "")
         try:
-            with Repo(str(self.root)) as repo:
+            with _quiet(), Repo(str(self.root)) as repo:
                 repo.fetch(targets=[str(self.root / t.path) for t in wanted])
         except DvcException as error:
             raise Outside(
-                f"DVC cannot fetch {names}: {error}", "dvc push, where the artifact was made, or dvc remote list"
+                f"DVC cannot fetch {names}: {error}",
+                "dvc push, where the artifact was made, or dvc remote list",
             ) from error
         lacking = [t for t in wanted if self.missing(t)]
         if lacking:
@@ -215,7 +225,7 @@ class Store:
         from dvc.repo import Repo
 
         try:
-            with Repo(str(self.root)) as repo:
+            with _quiet(), Repo(str(self.root)) as repo:
                 repo.add([str(path)])
         except DvcException as error:
             raise Outside(f"dvc add {path}: {error}") from error
@@ -228,12 +238,24 @@ class Store:
         return bool(Config(str(self.root / ".dvc"), validate=False).get("core", {}).get("remote"))
 
 
-def init(root: Path) -> None:
-    """Make `root` a DVC repository."""
+def init(root: Path, subdirectory: bool = False) -> None:
+    """Make `root` a DVC repository.
+
+    Args:
+        subdirectory: whether the Git repository's top folder lies above `root`.
+    """
     from dvc.repo import Repo
 
-    with Repo.init(str(root)) as repo, repo.config.edit("repo") as config:
+    with _quiet(), Repo.init(str(root), subdir=subdirectory) as repo, repo.config.edit("repo") as config:
         config["core"].update({"analytics": False, "check_update": False})
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """DVC reports to stdout, where gitreg's own answer belongs; its errors come as exceptions."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        logging.getLogger("dvc").setLevel(logging.CRITICAL)
+        yield
 
 
 def _below(file: str, path: str) -> str:

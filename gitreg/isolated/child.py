@@ -65,12 +65,13 @@ def _module(name, file):
 def _run(task, result):
     user_model = _module("gitreg_user_model", task["user_model"])
     arrays = _module("gitreg_arrays", os.path.join(os.path.dirname(__file__), "arrays.py"))
-    sys.path.insert(0, task["code"])
-    sys.path.insert(0, os.path.join(task["code"], "defs"))
+    sys.path[:0] = [os.path.join(task["code"], "defs"), task["code"]]
     _check_class(task["model_class"])
     result["step"] = LOAD
     outputs = [user_model.Field(o["name"], o["dtype"], o["shape"]) for o in task["outputs"]]
-    wrapped = user_model.UserModel(task["code"], task["artifact"], task["model_class"], outputs, task["custom"])
+    wrapped = user_model.UserModel(
+        task["code"], task["artifact"], task["model_class"], outputs, task["custom"]
+    )
     if not isinstance(wrapped.model, wrapped.cls):
         came = type(wrapped.model).__name__
         raise TypeError(f"load returned a {came}; an instance of {wrapped.cls.__name__} is expected")
@@ -80,12 +81,14 @@ def _run(task, result):
     whole = task["whole"] and not task["custom"]
     for i, sample in enumerate(samples):
         result["sample"] = i
-        answer = _ask(wrapped, sample, whole)
+        answer = _ask_freely(wrapped, sample, whole) if task["free"] else _ask(wrapped, sample, whole)
         result["answers"].append({name: arrays.encode(a) for name, a in answer.items()})
     result.pop("sample", None)
-    if task.get("strict", True) and samples:
+    if task["free"]:
+        return
+    if samples:
         _check_keys(wrapped, samples[0], known, whole)
-    if task.get("compare") and not task["custom"]:
+    if task["compare"] and not task["custom"]:
         result["stacked"] = _stacked(wrapped, samples)
     if task["save"]:
         result["step"] = SAVE
@@ -103,7 +106,9 @@ def _check_class(model_class):
         raise TypeError(f"{model_class} does not extend gitreg.Model")
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     if missing:
-        raise TypeError(f"{model_class} does not define {', '.join(missing)}; all of save, load, predict are required")
+        raise TypeError(
+            f"{model_class} does not define {', '.join(missing)}; all of save, load, predict are required"
+        )
 
 
 def _ask(wrapped, sample, whole):
@@ -112,12 +117,33 @@ def _ask(wrapped, sample, whole):
     return wrapped.predict(sample, len(next(iter(sample.values()))))
 
 
+def _ask_freely(wrapped, sample, whole):
+    """The model's own answer, of whatever names, types and shapes; strings as bytes."""
+    import numpy as np
+
+    single = sample if whole or wrapped.custom else {name: array[0] for name, array in sample.items()}
+    answer = wrapped.model.predict(single)
+    if not isinstance(answer, dict) or not all(isinstance(a, np.ndarray) for a in answer.values()):
+        raise TypeError("predict returned no dict of NumPy arrays")
+    return {name: _as_bytes(array) if array.dtype.kind in "OSU" else array for name, array in answer.items()}
+
+
+def _as_bytes(array):
+    import numpy as np
+
+    flat = np.empty(array.size, dtype=object)
+    flat[:] = [e.encode() if isinstance(e, str) else bytes(e) for e in array.ravel().tolist()]
+    return flat.reshape(array.shape)
+
+
 def _check_keys(wrapped, sample, known, whole):
     """An answer with an undeclared output is a mistake in the schema or in the model."""
     single = sample if whole or wrapped.custom else {name: array[0] for name, array in sample.items()}
     extra = sorted(set(wrapped.model.predict(single)) - known)
     if extra:
-        raise ValueError(f"the model answers {', '.join(map(repr, extra))}, which the schema does not declare")
+        raise ValueError(
+            f"the model answers {', '.join(map(repr, extra))}, which the schema does not declare"
+        )
 
 
 def _save_and_reload(task, wrapped):

@@ -89,7 +89,9 @@ class TritonPythonModel:
             answer = self.user_model.predict(together, sum(counts))
             start = 0
             for (i, _), count in zip(members, counts):
-                responses[i] = _response({name: array[start : start + count] for name, array in answer.items()})
+                responses[i] = _response(
+                    {name: array[start : start + count] for name, array in answer.items()}
+                )
                 start += count
             return True
         except (Exception, SystemExit):

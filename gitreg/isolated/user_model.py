@@ -58,9 +58,9 @@ class UserModel:
     """
 
     def __init__(self, code, artifact, model_class, outputs, custom):
-        for folder in (code, os.path.join(code, "defs")):
-            if folder not in sys.path:
-                sys.path.insert(0, folder)
+        # In front, so that nothing installed shadows a bundled module.
+        own = [os.path.join(code, "defs"), code]
+        sys.path[:] = own + [folder for folder in sys.path if folder not in own]
         module, _, name = model_class.rpartition(".")
         self.cls = getattr(importlib.import_module(module), name)
         self.model = self.cls.load(artifact)
@@ -122,7 +122,11 @@ class UserModel:
             if field.name not in answer:
                 raise OutputError(f"output '{field.name}' is missing from the model's answer")
             value = answer[field.name]
-            if not isinstance(value, np.ndarray) or value.shape[:1] != (count,) or not field.fits(value.shape[1:]):
+            if (
+                not isinstance(value, np.ndarray)
+                or value.shape[:1] != (count,)
+                or not field.fits(value.shape[1:])
+            ):
                 raise field.wrong(value, count)
             if field.dtype is _STRINGS:
                 value = _encoded(field, value)
@@ -176,8 +180,6 @@ def _encoded(field, value):
         if isinstance(element, str):
             element = element.encode("utf-8", "surrogateescape")
         elif not isinstance(element, bytes):
-            raise OutputError(
-                f"output '{field.name}': expected str or bytes, got an element of type {type(element).__name__}"
-            )
+            raise OutputError(f"output '{field.name}': expected str or bytes, got a {type(element).__name__}")
         flat[i] = element
     return flat.reshape(value.shape)

@@ -47,7 +47,7 @@ class Parts:
     type: str = CUSTOM_PYTHON
     samples: tuple[Sample, ...] = ()
     requirements: tuple[str, ...] = ()
-    batching: Batching = Batching()
+    batching: Batching = field(default_factory=Batching)
     triton: Mapping[str, Any] = field(default_factory=dict)
     version: str | None = None
     revision: str | None = None

@@ -89,7 +89,10 @@ def config(parts: Parts) -> Message:
     if parts.batching.max_batch_size:
         message.dynamic_batching.SetInParent()
     assert parts.schema is not None
-    for target, items in ((message.input, parts.schema.input_schema), (message.output, parts.schema.output_schema)):
+    for target, items in (
+        (message.input, parts.schema.input_schema),
+        (message.output, parts.schema.output_schema),
+    ):
         for item in items:
             tensor = target.add(name=item.name, data_type=_TYPES[item.data_type], dims=item.shape)
             if item.optional:

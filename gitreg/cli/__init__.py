@@ -1,0 +1,115 @@
+"""The `gitreg` command: a thin door over the Python API.
+
+Only click is imported here and in the files beside it; what a command needs is imported in its body, so
+that `gitreg --help` and completion are as fast as click.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from gitreg import __version__
+from gitreg.cli import authoring, packaging, serving
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", prog_name="gitreg")
+@click.option(
+    "-C", "folder", metavar="DIR", help="Run as if started in DIR.", type=click.Path(file_okay=False)
+)
+@click.pass_context
+def gitreg(ctx: click.Context, folder: str | None) -> None:
+    """A model registry with no server: the Git repository is the registry.
+
+    \b
+    gitreg init                    make a registry
+    gitreg new churn --from out/   add a model to it
+    gitreg check                   everything that can be wrong
+    gitreg build                   a Triton package and a raw package per model
+    gitreg serve churn             ask it over HTTP, on a real Triton server
+    """
+    ctx.obj = folder
+
+
+for command in (
+    authoring.init,
+    authoring.new,
+    authoring.check,
+    packaging.build,
+    packaging.verify,
+    packaging.predict,
+    serving.serve,
+    serving.doctor,
+):
+    gitreg.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and turn whatever comes of it into text and an exit code.
+
+    Returns:
+        0 done; 1 refused; 2 usage; 3 a defect in gitreg; 4 the outside failed; 130 interrupted.
+    """
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = gitreg.main(arguments, prog_name="gitreg", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`gitreg check | head`); what is left to flush must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    from gitreg.errors import GitregError
+
+    if isinstance(error, GitregError):
+        click.echo(f"error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EIO,
+    ):
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror}", err=True)
+        return 4
+    _report_defect()
+    return 3
+
+
+def _report_defect() -> None:
+    """Everything somebody who mends gitreg wants to know, ready to paste."""
+    import platform
+    import traceback
+
+    click.echo(
+        "error: this is a defect in gitreg, not in what you did. Please report it with this text:", err=True
+    )
+    click.echo("", err=True)
+    click.echo(f"gitreg {__version__}, Python {platform.python_version()}, {platform.platform()}", err=True)
+    click.echo(f"command: {' '.join(['gitreg', *sys.argv[1:]])}", err=True)
+    click.echo(traceback.format_exc().rstrip(), err=True)
+
+
+def _terminated(signum: int, frame: FrameType | None) -> None:
+    """End like ^C does, so that children and half-made folders go too; the exit code says which."""
+    raise SystemExit(128 + signum)

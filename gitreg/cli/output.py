@@ -1,0 +1,133 @@
+"""What people and programs see: tables, JSON, progress. Only this package prints."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from gitreg.registry import Registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Names and descriptions come from other people's files: they may not steer a terminal.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def in_folder(function: F) -> F:
+    """Add `-C DIR`, which every command takes."""
+    option = click.option(
+        "-C", "folder", metavar="DIR", help="Run as if started in DIR.", type=click.Path(file_okay=False)
+    )
+    return option(function)
+
+
+def as_json(function: F) -> F:
+    """Add `--json`."""
+    return click.option(
+        "--json", "json_", is_flag=True, help="Print JSON with stable keys, and nothing else."
+    )(function)
+
+
+def place(folder: str | None) -> Path:
+    """The folder that a command works in: its own -C, the group's, or the current one."""
+    return Path(folder or click.get_current_context().find_root().obj or ".")
+
+
+def registry(folder: str | None) -> Registry:
+    """The registry that a command works in."""
+    from gitreg.registry import Registry
+
+    return Registry(place(folder))
+
+
+def safe(text: object) -> str:
+    """Text that cannot steer the terminal it is shown on."""
+    return _CONTROL.sub(
+        lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{ord(m[0]):04x}", str(text)
+    )
+
+
+def say(text: str = "", err: bool = False) -> None:
+    """Print a line."""
+    click.echo(safe(text), err=err)
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON; NaN and infinity, which JSON lacks, become strings."""
+    click.echo(json.dumps(_jsonable(data), indent=2, ensure_ascii=False))
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _jsonable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(v) for v in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table that fits the terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=200, color_system=None)
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for header in headers:
+        drawn.add_column(header, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(safe(cell), style=_STYLES.get(str(cell), "")) for cell in row))
+    # Lines end where their text ends: padded output is hard to grep and to paste.
+    with console.capture() as capture:
+        console.print(drawn)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+_STYLES = {
+    **dict.fromkeys(["ok", "built", "same", "verified"], "green"),
+    **dict.fromkeys(["failed", "error", "differs", "refused"], "bold red"),
+    **dict.fromkeys(["warning", "note"], "yellow"),
+    "unchanged": "dim",
+}
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal, a plain line per step elsewhere; on stderr either way.
+
+    Yields:
+        A function that is told each step as it is done.
+    """
+    if quiet or total == 0:
+        yield lambda step: None
+        return
+    if not sys.stderr.isatty():
+        done = 0
+
+        def line(step: str) -> None:
+            nonlocal done
+            done += 1
+            say(f"[{done}/{total}] {what} {step}", err=True)
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda step: bar.update(task, advance=1, description=f"{what} {safe(step)}")

@@ -1,0 +1,123 @@
+"""serve, doctor: a real Triton server, and the machine it should run on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gitreg.cli import output
+
+if TYPE_CHECKING:
+    from gitreg.server import Ports
+
+
+@click.command()
+@click.argument("references", nargs=-1, required=True, metavar="REF...")
+@click.option(
+    "--http-port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one."
+)
+@click.option(
+    "--grpc-port", default=8001, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one."
+)
+@click.option(
+    "--metrics-port",
+    default=8002,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="0 picks a free one.",
+)
+@click.option(
+    "--address", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long each model may run its test.",
+)
+@output.in_folder
+@output.as_json
+def serve(
+    references: tuple[str, ...],
+    http_port: int,
+    grpc_port: int,
+    metrics_port: int,
+    address: str,
+    timeout: float | None,
+    folder: str | None,
+    json_: bool,
+) -> None:
+    """Serve models on a real Triton server until ^C.
+
+    Builds and tests their Triton packages first. With --json one object is printed when the server is
+    ready.
+    """
+    from gitreg import server
+    from gitreg.errors import Refused
+
+    triton = server.find()
+    if reason := server.unfit(triton):
+        raise Refused(reason, "pip install 'numpy<2', or put another tritonserver on PATH")
+    ports = server.free_ports(address, http_port, grpc_port, metrics_port)
+    registry = output.registry(folder)
+    with registry.scratch() as scratch:
+        with output.progress("built", len(references), json_) as step:
+            reports = registry.build(
+                references,
+                scratch,
+                ["triton"],
+                None,
+                timeout,
+                lambda r: step(f"{r.model} {r.version}: {r.status}"),
+            )
+        for report in reports:
+            if report.error:
+                raise report.error
+        with server.serve(triton, scratch / "triton", ports, scratch / "triton.log") as process:
+            models = [report.model for report in reports]
+            if json_:
+                output.print_json(
+                    {
+                        "http": ports.http,
+                        "grpc": ports.grpc,
+                        "metrics": ports.metrics,
+                        "address": address,
+                        "pid": os.getpid(),
+                        "models": models,
+                    }
+                )
+            else:
+                _announce(ports, models)
+            code = process.wait()
+            raise Refused(
+                f"tritonserver ended with exit code {code}:\n{server.reasons(scratch / 'triton.log')}"
+            )
+
+
+def _announce(ports: Ports, models: list[str]) -> None:
+    output.table(["model", "ask it at"], [[m, f"{ports.url}/v2/models/{m}/infer"] for m in models])
+    output.say(f"gRPC on port {ports.grpc}, metrics on {ports.metrics}. ^C stops the server.")
+
+
+@click.command()
+@output.in_folder
+@output.as_json
+def doctor(folder: str | None, json_: bool) -> None:
+    """Look at this machine and at the registry's surroundings: what will not work, and what helps."""
+    from gitreg.doctor import examine
+
+    found = list(examine(Path(output.place(folder))))
+    if json_:
+        output.print_json(
+            [{"name": f.name, "level": f.level, "detail": f.detail, "hint": f.hint} for f in found]
+        )
+    else:
+        output.table(["what", "verdict", "found"], [[f.name, f.level, f.detail] for f in found])
+        for finding in found:
+            if finding.hint:
+                output.say(f"hint: {finding.name}: {finding.hint}")
+    if any(f.level == "error" for f in found):
+        raise click.exceptions.Exit(1)

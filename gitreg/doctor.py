@@ -1,0 +1,128 @@
+"""Looks at the machine and at the registry's surroundings: what works, what does not, what to do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from gitreg import folders, git, server
+from gitreg.errors import GitregError
+from gitreg.registry import Registry
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        name: what.
+        level: "ok", "warning" (something will not work) or "error" (nothing will).
+        detail: what was found.
+        hint: what to do about it, or None.
+    """
+
+    name: str
+    level: str
+    detail: str
+    hint: str | None = None
+
+
+def examine(folder: Path) -> Iterator[Finding]:
+    """Everything the environment needs, then the registry at `folder` if there is one."""
+    yield Finding("gitreg", "ok", f"{metadata.version('gitreg')} ({Path(__file__).parent})")
+    yield _python()
+    yield _git(folder)
+    for name in ("dvc", "numpy", "protobuf", "tritonclient", "jsonschema"):
+        yield _package(name)
+    yield _triton()
+    try:
+        registry = Registry(folder)
+    except GitregError as error:
+        yield Finding("registry", "warning", error.message, error.hint)
+        return
+    yield from _registry(registry)
+
+
+def _python() -> Finding:
+    detail = f"{platform.python_version()} ({sys.executable}, {platform.system()} {platform.machine()})"
+    return Finding("python", "ok", detail)
+
+
+def _git(folder: Path) -> Finding:
+    try:
+        version = git.version()
+    except GitregError as error:
+        return Finding("git", "error", error.message, "install git")
+    missing = [key for key in ("user.name", "user.email") if not git.setting(folder, key)]
+    if missing:
+        hint = f"git config --global {missing[0]} ..."
+        return Finding(
+            "git", "warning", f"{version}; {' and '.join(missing)} not set, so commits will fail", hint
+        )
+    return Finding("git", "ok", version)
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, "ok", metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Finding(name, "error", "not installed", f"pip install {name}")
+
+
+def _triton() -> Finding:
+    try:
+        found = server.find()
+    except GitregError as error:
+        return Finding("triton", "warning", f"{error.message}; `gitreg serve` will not work", error.hint)
+    reason = server.unfit(found)
+    if reason:
+        return Finding("triton", "warning", reason, "pip install 'numpy<2'")
+    return Finding("triton", "ok", str(found))
+
+
+def _registry(registry: Registry) -> Iterator[Finding]:
+    try:
+        yield Finding(
+            "registry", "ok", f"{registry.file.name}: {len(registry.files)} models in {registry.root}"
+        )
+    except GitregError as error:
+        yield Finding("registry", "error", error.message, "gitreg check")
+        return
+    if not (registry.root / ".dvc").is_dir():
+        yield Finding("dvc repository", "error", f"no .dvc in {registry.root}", "gitreg init")
+        return
+    if registry.store.has_remote():
+        yield Finding("dvc remote", "ok", "a default remote is configured")
+    else:
+        detail = "no default remote: others cannot get the artifacts"
+        yield Finding("dvc remote", "warning", detail, "dvc remote add --default NAME URL")
+    yield _links(registry)
+
+
+def _links(registry: Registry) -> Finding:
+    """How artifacts get from the DVC cache into packages here."""
+    cache = registry.store.cache()
+    there = next(p for p in (cache, *cache.parents) if p.exists())
+    try:
+        with folders.aside(registry.root / "dist") as here:
+            (here / "a").write_bytes(b"x")
+            (here / "a").chmod(0o444)
+            folders.link(here / "a", here / "b", share=True)
+            same_disk = os.stat(here).st_dev == os.stat(there).st_dev
+            linked = os.stat(here / "a").st_ino == os.stat(here / "b").st_ino
+            cloned = not linked and folders.can_reflink(here / "a", here / "c")
+    except (GitregError, OSError) as error:
+        return Finding("artifact links", "error", str(error))
+    finally:
+        if (registry.root / "dist").is_dir() and not any((registry.root / "dist").iterdir()):
+            (registry.root / "dist").rmdir()
+    if same_disk and (linked or cloned):
+        return Finding("artifact links", "ok", "hard links" if linked else "reflinks")
+    return Finding(
+        "artifact links", "warning", "packages copy artifacts: the DVC cache is on another file system"
+    )

@@ -1,0 +1,247 @@
+"""The only file that talks to Triton: finds a server on this machine, starts it, stops it whole."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitreg.errors import Outside, Refused
+
+_READY_SECONDS = 120.0
+_STOP_SECONDS = 20.0
+_PR_SET_PDEATHSIG = 1
+HOW_TO_GET = "pip install 'gitreg[triton]' (Linux on x86_64), or put a tritonserver on PATH"
+
+
+@dataclass(frozen=True)
+class Triton:
+    """A server that was found.
+
+    Attributes:
+        binary: the tritonserver to run.
+        wheel: the site-packages folder of the nvidia-pytriton wheel it is from, or None.
+    """
+
+    binary: Path
+    wheel: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.binary}" + (" (nvidia-pytriton)" if self.wheel else "")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where a server listens, on one address."""
+
+    address: str
+    http: int
+    grpc: int
+    metrics: int
+
+    @property
+    def url(self) -> str:
+        """Base of the HTTP API."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"http://{host}:{self.http}"
+
+
+def find() -> Triton:
+    """The Triton of the nvidia-pytriton wheel, else a `tritonserver` on PATH.
+
+    Raises:
+        Refused: there is neither; the hint says how to get one.
+    """
+    spec = importlib.util.find_spec("pytriton")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        binary = Path(place) / "tritonserver" / "bin" / "tritonserver"
+        if binary.is_file() and sys.platform == "linux" and _stub(Path(place)).is_file():
+            return Triton(binary, Path(place).parent)
+    on_path = shutil.which("tritonserver")
+    if on_path:
+        return Triton(Path(on_path))
+    raise Refused("no Triton server on this machine", HOW_TO_GET)
+
+
+def unfit(triton: Triton) -> str | None:
+    """Why a server that was found cannot serve from this environment, or None.
+
+    The wheel's Python backend was built for NumPy 1 and answers with empty tensors under NumPy 2:
+    https://github.com/triton-inference-server/server/issues/7647
+    """
+    from importlib.metadata import version
+
+    numpy = version("numpy")
+    if triton.wheel and int(numpy.partition(".")[0]) >= 2:
+        return f"the Triton of nvidia-pytriton needs NumPy 1; NumPy {numpy} is installed"
+    return None
+
+
+def _stub(pytriton: Path) -> Path:
+    """The wheel's Python-backend process for the Python that runs now."""
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return pytriton / "tritonserver" / "python_backend_stubs" / python / "triton_python_backend_stub"
+
+
+@contextlib.contextmanager
+def serve(
+    triton: Triton, repository: Path, ports: Ports, log: Path, ready_seconds: float = _READY_SECONDS
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server over a model repository until the block ends; it is ready when the block starts.
+
+    Whatever ends the block, the server and the processes it started end too; if this process is
+    killed, the kernel ends them (Linux).
+
+    Args:
+        log: receives what the server prints.
+
+    Raises:
+        Outside: it does not become ready; the message has its reasons.
+    """
+    with tempfile.TemporaryDirectory(prefix="gitreg-triton-") as name:
+        region = f"gitreg-{os.getpid()}-{os.urandom(3).hex()}"
+        command = _command(triton, repository, ports, Path(name), region)
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                command,
+                env=_environment(triton),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        try:
+            _wait_until_ready(process, ports, log, ready_seconds)
+            yield process
+        finally:
+            _stop(process)
+            for left in Path("/dev/shm").glob(f"{region}*"):
+                left.unlink(missing_ok=True)
+
+
+def _command(triton: Triton, repository: Path, ports: Ports, scratch: Path, region: str) -> list[str]:
+    command = [
+        str(triton.binary),
+        f"--model-repository={repository}",
+        f"--http-address={ports.address}",
+        f"--grpc-address={ports.address}",
+        f"--http-port={ports.http}",
+        f"--grpc-port={ports.grpc}",
+        f"--metrics-address={ports.address}",
+        f"--metrics-port={ports.metrics}",
+        f"--backend-config=python,shm-region-prefix-name={region}",
+        "--exit-timeout-secs=5",
+        "--disable-auto-complete-config",
+    ]
+    if triton.wheel:
+        command.append(f"--backend-directory={_backends(triton.wheel, scratch)}")
+    return command
+
+
+def _backends(wheel: Path, scratch: Path) -> Path:
+    """A backend folder for the Python that runs now: the wheel's own lacks the stub process."""
+    ours = scratch / "backends" / "python"
+    ours.mkdir(parents=True)
+    for file in (wheel / "pytriton" / "tritonserver" / "backends" / "python").iterdir():
+        (ours / file.name).symlink_to(file)
+    shutil.copy(_stub(wheel / "pytriton"), ours / "triton_python_backend_stub")
+    (ours / "triton_python_backend_stub").chmod(0o755)
+    return ours.parent
+
+
+def _environment(triton: Triton) -> dict[str, str]:
+    """The server's Python must find the model's requirements, and its own libpython.
+
+    The Python backend ignores PYTHONPATH. It takes its packages from the installation or virtual
+    environment of the `python3` that comes first on PATH, so that is made to be ours.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    environment["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    if triton.wheel:
+        libraries = [str(triton.wheel / "nvidia_pytriton.libs"), str(sysconfig.get_config_var("LIBDIR"))]
+        libraries += filter(None, [os.environ.get("LD_LIBRARY_PATH", "")])
+        environment["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
+    return environment
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], ports: Ports, log: Path, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise Outside(f"tritonserver ended with exit code {process.returncode}:\n{reasons(log)}")
+        try:
+            with urllib.request.urlopen(f"{ports.url}/v2/health/ready", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            pass
+        time.sleep(0.05)
+    raise Outside(f"tritonserver is not ready after {seconds:g} s:\n{reasons(log)}")
+
+
+def reasons(log: Path) -> str:
+    """The lines of a server's log that say what went wrong, or its end."""
+    lines = log.read_text("utf-8", "replace").splitlines()
+    telling = [
+        line for line in lines if line[:1] == "E" or "error:" in line.lower() or "failed" in line.lower()
+    ]
+    return "\n".join(f"    {line[:400]}" for line in (telling or lines)[-12:])
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the server's whole group, politely first."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def free_ports(address: str, http: int, grpc: int, metrics: int) -> Ports:
+    """The ports to listen on; 0 picks a free one.
+
+    Raises:
+        Refused: a port is taken.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    chosen, held = [], []
+    try:
+        for port, option in ((http, "--http-port"), (grpc, "--grpc-port"), (metrics, "--metrics-port")):
+            probe = socket.socket(family, socket.SOCK_STREAM)
+            held.append(probe)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                raise Refused(
+                    f"port {port} on {address} cannot be used: {error.strerror}",
+                    f"{option} 0 picks a free one",
+                ) from None
+            chosen.append(probe.getsockname()[1])
+    finally:
+        for probe in held:
+            probe.close()
+    return Ports(address, *chosen)

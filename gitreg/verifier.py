@@ -1,0 +1,170 @@
+"""Holds packages against their own records: every digest, the layout, a load, and the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitreg import builder, isolation
+from gitreg.declared import CUSTOM_PYTHON
+from gitreg.documents import own_yaml
+from gitreg.errors import GitregError, Refused
+from gitreg.model import DataType, ModelSchema, ModelSchemaItem
+from gitreg.schema import read_sample
+
+if TYPE_CHECKING:
+    from gitreg.schema import Sample
+
+
+@dataclass
+class Verified:
+    """What was found of one package.
+
+    Attributes:
+        problems: why it is refused, one line each; empty when it is sound.
+        samples: how many samples it answered.
+        loaded: whether it was loaded at all.
+    """
+
+    path: Path
+    format: str
+    model: str
+    version: str | None
+    digest: str
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    samples: int = 0
+    loaded: bool = False
+
+
+def find_packages(path: Path) -> list[Path]:
+    """The packages at, above (a version folder) or below a path.
+
+    Raises:
+        Refused: there are none.
+    """
+    if not path.exists():
+        raise Refused(f"{path} does not exist")
+    candidates = [path, path.parent, *sorted(path.glob("*")), *sorted(path.glob("*/*"))]
+    found = [p for p in candidates[:2] if p.is_dir() and builder.find_record(p)][:1]
+    if not found:
+        found = [
+            p for p in candidates[2:] if p.is_dir() and not p.name.startswith(".") and builder.find_record(p)
+        ]
+    if not found:
+        raise Refused(
+            f"{path} is not a package of gitreg's, and holds none", "gitreg build -o DIR makes packages"
+        )
+    return found
+
+
+def verify(folder: Path, timeout: float | None = None) -> Verified:
+    """Verify one package. Everything that is wrong is in the result; nothing in the package is changed."""
+    record = builder.find_record(folder)
+    if record is None:
+        raise Refused(f"{folder} is not a package of gitreg's")
+    found = Verified(
+        folder,
+        str(record["format"]),
+        str(record.get("model")),
+        record.get("version"),
+        str(record.get("digest")),
+    )
+    try:
+        found.problems += builder.differences(folder, record, deep=True)
+        if not found.problems:
+            _layout(folder, record, found)
+        if not found.problems and record.get("type") == CUSTOM_PYTHON:
+            _load_and_ask(folder, record, found, timeout)
+    except GitregError as error:
+        found.problems.append(error.message)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        found.problems.append(f"its record cannot be read: {type(error).__name__}: {error}")
+    return found
+
+
+def _layout(folder: Path, record: Mapping[str, Any], found: Verified) -> None:
+    version = folder / str(record["ordinal"])
+    place = str(record["artifact"]["path"])
+    if ".." in place.split("/") or not (version / place).exists():
+        found.problems.append(f"the record names the artifact {place!r}, which the package does not have")
+    if record["format"] == "triton":
+        from gitreg.packages.triton import parse_config
+
+        config: Any = parse_config((folder / "config.pbtxt").read_bytes())
+        if config.name != folder.name:
+            found.warnings.append(
+                f"Triton wants the folder to be named '{config.name}', as config.pbtxt says"
+            )
+
+
+def _load_and_ask(folder: Path, record: Mapping[str, Any], found: Verified, timeout: float | None) -> None:
+    schema = schema_of(record["schema"])
+    version = folder / str(record["ordinal"])
+    triton = record["format"] == "triton"
+    custom = bool(record["custom_batching"])
+    whole = record["max_batch_size"] == 0 and not custom
+    samples = list(_samples(_raw_twin(folder, record) if triton else version, schema, custom))
+    outcome = isolation.run(
+        isolation.Task(
+            code=version if triton else version / "defs",
+            artifact=version / str(record["artifact"]["path"]),
+            model_class=str(record["model_class"]),
+            schema=schema,
+            samples=builder.requests(schema, samples, custom, whole),
+            custom=custom,
+            whole=whole,
+            user_model=version / "user_model.py" if triton else isolation.USER_MODEL,
+        ),
+        timeout,
+    )
+    found.samples = len(outcome.answers)
+    found.loaded = not outcome.error
+    if outcome.error:
+        found.problems.append(builder.failure(found.model, outcome).message)
+    found.warnings += builder.answer_warnings(schema, outcome.answers)
+
+
+def _raw_twin(folder: Path, record: Mapping[str, Any]) -> Path | None:
+    """The raw package of the same content in the same tree: a Triton package carries no samples."""
+    twin = folder.parent.parent / "raw" / folder.name
+    other = builder.find_record(twin) if twin.is_dir() else None
+    same = (
+        other is not None
+        and other.get("digest") == record.get("digest")
+        and not builder.differences(twin, other, deep=True)
+    )
+    return twin / str(other["ordinal"]) if other is not None and same else None
+
+
+def _samples(version: Path | None, schema: ModelSchema, custom: bool) -> Iterator[Sample]:
+    if version is None:
+        return
+    import yaml
+
+    try:
+        data = own_yaml((version / "metadata" / "sample_data.yaml").read_bytes())
+    except (OSError, yaml.YAMLError) as error:
+        raise Refused(f"metadata/sample_data.yaml: {error}") from None
+    for i, said in enumerate(data or ()):
+        sample, mistakes = read_sample(schema, said, custom)
+        if mistakes:
+            name, mistake = mistakes[0]
+            raise Refused(f"metadata/sample_data.yaml: [{i}]{f'.{name}' if name else ''}: {mistake}")
+        yield sample
+
+
+def schema_of(data: Mapping[str, Any]) -> ModelSchema:
+    """The schema that a record or schema.yaml holds as plain data."""
+
+    def items(side: str) -> list[ModelSchemaItem]:
+        return [
+            ModelSchemaItem(
+                str(i["name"]), DataType[i["data_type"]], [int(n) for n in i["shape"]], i.get("optional")
+            )
+            for i in data[side]
+        ]
+
+    return ModelSchema(items("input_schema"), items("output_schema"))

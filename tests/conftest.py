@@ -1,0 +1,45 @@
+"""Real Git, real DVC, real folders; sealed off from the developer's own HOME and configuration."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support import Workshop, make_registry
+
+
+@pytest.fixture(autouse=True, scope="session")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No configuration from outside, one author, no network."""
+    home = tmp_path_factory.mktemp("home")
+    for name in [n for n in os.environ if n.startswith(("GIT_", "DVC_", "GITREG_", "XDG_"))]:
+        del os.environ[name]
+    os.environ.update(
+        HOME=str(home),
+        GIT_CONFIG_NOSYSTEM="1",
+        GIT_CONFIG_GLOBAL=str(home / ".gitconfig"),
+        GIT_AUTHOR_NAME="Ada",
+        GIT_AUTHOR_EMAIL="ada@example.org",
+        GIT_COMMITTER_NAME="Ada",
+        GIT_COMMITTER_EMAIL="ada@example.org",
+        DVC_NO_ANALYTICS="1",
+        NO_COLOR="1",
+    )
+
+
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template") / "registry"
+    make_registry(folder)
+    return folder
+
+
+@pytest.fixture
+def workshop(_template: Path, tmp_path: Path) -> Workshop:
+    """A fresh registry, committed, with one working model `adder` whose artifact is in DVC's cache."""
+    folder = tmp_path / "registry"
+    shutil.copytree(_template, folder, symlinks=True)
+    return Workshop(folder)

@@ -1,0 +1,123 @@
+"""A small registry to try things on, and a few words for doing so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ADDER_CODE = '''
+from pathlib import Path
+
+import numpy as np
+
+from gitreg import Model
+
+
+class Adder(Model):
+    """Adds a learned number."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def save(self, path):
+        (Path(path) / "number.txt").write_text(str(self.number))
+
+    @classmethod
+    def load(cls, path):
+        return cls(int((Path(path) / "number.txt").read_text()))
+
+    def predict(self, inputs):
+        return {"y": inputs["x"] + np.int32(self.number)}
+'''
+
+ADDER_MANIFEST: dict[str, Any] = {
+    "name": "adder",
+    "version": "1.0.0",
+    "type": "custom-python",
+    "model_class": "adder_model.Adder",
+    "code": "src",
+    "artifact": "artifacts",
+    "schema": {
+        "inputs": [{"name": "x", "data_type": "int", "shape": [2]}],
+        "outputs": [{"name": "y", "data_type": "int", "shape": [2]}],
+    },
+    "sample_data": "samples.json",
+    "requirements": ["numpy>=1.24"],
+}
+
+
+def run(*command: str | Path, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program that must succeed."""
+    done = subprocess.run([str(c) for c in command], cwd=cwd, capture_output=True, text=True, **options)
+    assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def gitreg(*arguments: str | Path, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the gitreg command as a user would; whatever it exits with."""
+    command = [sys.executable, "-m", "gitreg", *(str(a) for a in arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **options)
+
+
+@dataclass
+class Workshop:
+    """A registry in a temporary folder."""
+
+    root: Path
+
+    @property
+    def adder(self) -> Path:
+        """The folder of its model `adder`."""
+        return self.root / "models" / "adder"
+
+    def manifest(self, model: str = "adder", **changes: Any) -> Path:
+        """Write a model's manifest: ADDER_MANIFEST with changes; a change to None leaves a key out."""
+        return write_manifest(self.root / "models" / model / "model.yaml", changes)
+
+    def code(self, text: str) -> None:
+        """Replace the adder's code."""
+        (self.adder / "src" / "adder_model.py").write_text(text)
+
+    def samples(self, data: Any) -> None:
+        """Replace the adder's sample data."""
+        (self.adder / "samples.json").write_text(json.dumps(data))
+
+    def commit(self, message: str = "change") -> None:
+        """Commit everything."""
+        run("git", "add", "-A", cwd=self.root)
+        run("git", "commit", "-qm", message, cwd=self.root)
+
+    def gitreg(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run gitreg in the registry."""
+        return gitreg(*arguments, cwd=self.root, **options)
+
+
+def write_manifest(file: Path, changes: Mapping[str, Any]) -> Path:
+    """Write ADDER_MANIFEST with changes to a file."""
+    data = {k: v for k, v in {**ADDER_MANIFEST, **changes}.items() if v is not None}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(data, indent=2))  # JSON is YAML
+    return file
+
+
+def make_registry(root: Path) -> None:
+    """A registry made by `gitreg init`, with the adder tracked by DVC and everything committed."""
+    from gitreg import scaffold
+
+    scaffold.init(root, "workshop")
+    shop = Workshop(root)
+    (shop.adder / "src").mkdir(parents=True)
+    shop.code(ADDER_CODE)
+    shop.samples([{"x": [1, 2]}, {"x": [30, 40]}])
+    (shop.adder / "artifacts").mkdir()
+    (shop.adder / "artifacts" / "number.txt").write_text("5")
+    run(sys.executable, "-m", "dvc", "remote", "add", "-q", "-d", "here", root.parent / "remote", cwd=root)
+    run(sys.executable, "-m", "dvc", "add", "-q", shop.adder / "artifacts", cwd=root)
+    run(sys.executable, "-m", "dvc", "push", "-q", cwd=root)
+    shop.manifest()
+    shop.commit("first")
