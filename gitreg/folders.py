@@ -17,12 +17,15 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from gitreg.errors import Outside, Refused
 
 ASIDE = ".gitreg-aside-"
+_STARTING = ".gitreg-starting-"
+_STARTED_BY_NOW = 60.0
 _FICLONE = 0x40049409
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
@@ -38,10 +41,14 @@ def aside(beside: Path) -> Iterator[Path]:
     with _disk(beside):
         beside.mkdir(parents=True, exist_ok=True)
         sweep(beside)
-        folder = Path(tempfile.mkdtemp(prefix=ASIDE, dir=beside))
+        starting = Path(tempfile.mkdtemp(prefix=_STARTING, dir=beside))
+    folder = starting
     try:
-        with _disk(beside), open(folder / "lock", "w") as lock:
+        with _disk(beside), open(starting / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # Named as a builder's only once it is locked, so that no sweep takes it for a dead one's.
+            folder = beside / starting.name.replace(_STARTING, ASIDE)
+            os.rename(starting, folder)
             (folder / "new").mkdir()
             yield folder / "new"
     finally:
@@ -65,14 +72,13 @@ def _disk(where: Path) -> Iterator[None]:
 def sweep(beside: Path) -> None:
     """Remove the hidden folders of builders that are no longer alive."""
     for folder in beside.glob(f"{ASIDE}*"):
-        try:
-            with open(folder / "lock") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(OSError), open(folder / "lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where a builder lives
+            shutil.rmtree(folder, ignore_errors=True)
+    for folder in beside.glob(f"{_STARTING}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _STARTED_BY_NOW:
                 shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            # Locked by a living builder, or so new that it has no lock yet.
-            with contextlib.suppress(OSError):
-                folder.rmdir()
 
 
 def put(new: Path, destination: Path) -> None:

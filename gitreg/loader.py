@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from gitreg.model import Model
 
 _IMPORTING = threading.RLock()
+# The packages whose modules are being imported, innermost last; guarded by the lock.
+_ENTERED: list[_OwnModules] = []
 
 
 def load_raw_model(path: str | os.PathLike[str]) -> Model:
@@ -124,8 +126,10 @@ class _OwnModules:
         self.others.append(self._take())
         sys.modules.update(self.table)
         sys.meta_path.insert(0, self)
+        _ENTERED.append(self)
 
     def __exit__(self, *_: object) -> None:
+        _ENTERED.pop()
         sys.meta_path.remove(self)
         self.table = self._take()
         sys.modules.update(self.others.pop())
@@ -158,5 +162,8 @@ class _OwnModules:
         package = str((globals or {}).get("__package__") or "")
         if (package if level else name).partition(".")[0] not in self.tops:
             return builtins.__import__(name, globals, locals, fromlist or (), level)
-        with self:
-            return builtins.__import__(name, globals, locals, fromlist or (), level)
+        with _IMPORTING:
+            if _ENTERED and _ENTERED[-1] is self:  # an import within one of its own
+                return builtins.__import__(name, globals, locals, fromlist or (), level)
+            with self:
+                return builtins.__import__(name, globals, locals, fromlist or (), level)

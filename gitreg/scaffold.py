@@ -172,7 +172,7 @@ def new(registry: Registry, name: str, origin: Path, asked: NewModel) -> Added:
             f"there is a model '{name}' already: {(taken or [f'{relative}/model.yaml'])[0]}",
             "choose another name",
         )
-    return _Adder(registry, name, folder, asked).add(origin.absolute())
+    return _Adder(registry, name, folder, asked).add(_absolute(origin))
 
 
 class _Adder:
@@ -199,7 +199,7 @@ class _Adder:
         kind = self.asked.type or (CUSTOM_PYTHON if self.asked.model_class else found.type)
         artifact = self.take(origin, origin.name if origin.is_file() else "artifacts")
         samples = (
-            self.take(self.asked.samples.absolute(), f"samples{self.asked.samples.suffix}")
+            self.take(_absolute(self.asked.samples), f"samples{self.asked.samples.suffix}")
             if self.asked.samples
             else None
         )
@@ -249,7 +249,7 @@ class _Adder:
         if kind != CUSTOM_PYTHON:
             return None, None
         if self.asked.model_class:
-            root = self.asked.code.absolute() if self.asked.code else self.folder
+            root = _absolute(self.asked.code) if self.asked.code else self.folder
             if self.asked.code and not root.is_relative_to(self.registry.root):
                 root = self.take(root, "src")
             return root, self.asked.model_class
@@ -348,6 +348,11 @@ class _Adder:
         if self.asked.custom_batching:
             data["batching"] = {"custom": True}
         return data
+
+
+def _absolute(path: Path) -> Path:
+    """Without `..`, so that what lies below a folder can be told by its parts."""
+    return Path(os.path.abspath(path))
 
 
 def _schema_data(schema: ModelSchema | None) -> dict[str, Any]:

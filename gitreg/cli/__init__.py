@@ -15,16 +15,29 @@ from types import FrameType
 import click
 
 from gitreg import __version__
-from gitreg.cli import authoring, packaging, serving
+from gitreg.cli import authoring, output, packaging, serving
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """A group that guesses what a mistyped command was meant to be."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a near miss is named in the error."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from gitreg.names import did_you_mean
+
+            error.message += did_you_mean(args[0], self.commands)
+            raise
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name="gitreg")
-@click.option(
-    "-C", "folder", metavar="DIR", help="Run as if started in DIR.", type=click.Path(file_okay=False)
-)
-@click.pass_context
-def gitreg(ctx: click.Context, folder: str | None) -> None:
+@output.in_folder
+def gitreg() -> None:
     """A model registry with no server: the Git repository is the registry.
 
     \b
@@ -34,7 +47,6 @@ def gitreg(ctx: click.Context, folder: str | None) -> None:
     gitreg build                   a Triton package and a raw package per model
     gitreg serve churn             ask it over HTTP, on a real Triton server
     """
-    ctx.obj = folder
 
 
 for command in (
@@ -60,8 +72,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = gitreg.main(arguments, prog_name="gitreg", standalone_mode=False)
         return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
-        error.show()
+        click.echo(f"error: {error.format_message()}", err=True)
+        context = getattr(error, "ctx", None)
+        click.echo(f"hint: {context.command_path if context else 'gitreg'} --help", err=True)
         return 2
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)

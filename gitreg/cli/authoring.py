@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--name", help="The registry's name; the folder's name by default.")
 @output.in_folder
 @output.as_json
-def init(directory: str | None, name: str | None, folder: str | None, json_: bool) -> None:
+def init(directory: str | None, name: str | None, json_: bool) -> None:
     """Make a registry in DIRECTORY (here by default) that passes `check`.
 
     Git, DVC, registry.yaml, stages, JSON Schemas for editors, a workflow, CODEOWNERS and a pre-commit
@@ -27,7 +27,7 @@ def init(directory: str | None, name: str | None, folder: str | None, json_: boo
     """
     from gitreg import scaffold
 
-    made = scaffold.init(output.place(folder) / (directory or "."), name)
+    made = scaffold.init(Path(directory or "."), name)
     if json_:
         output.print_json({"root": made.root, "made": made.made, "kept": made.kept})
         return
@@ -94,7 +94,6 @@ def new(
     description: str,
     version: str,
     custom_batching: bool,
-    folder: str | None,
     json_: bool,
 ) -> None:
     """Add the model NAME: track its artifact with DVC, infer its schema, write its manifest.
@@ -114,7 +113,7 @@ def new(
         version,
         custom_batching,
     )
-    added = scaffold.new(output.registry(folder), name, Path(origin), asked)
+    added = scaffold.new(output.registry(), name, Path(origin), asked)
     if json_:
         data: dict[str, Any] = {
             "name": name,
@@ -162,7 +161,6 @@ def check(
     format_: str,
     run: bool | None,
     timeout: float | None,
-    folder: str | None,
     json_: bool,
 ) -> None:
     """Find everything that is wrong, with file, line and column.
@@ -170,7 +168,7 @@ def check(
     Without MODELs all files are checked and no model is run; with MODELs each is also loaded from a
     package of its own and asked its samples, in a process that sees nothing else.
     """
-    registry = output.registry(folder)
+    registry = output.registry()
     quiet = json_ or format_ == "json" or len(registry.files) < 100
     with output.progress("checked", len(models or registry.files), quiet) as step:
         report = registry.check(

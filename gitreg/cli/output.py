@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +23,22 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2
 
 
 def in_folder(function: F) -> F:
-    """Add `-C DIR`, which every command takes."""
-    option = click.option(
-        "-C", "folder", metavar="DIR", help="Run as if started in DIR.", type=click.Path(file_okay=False)
-    )
-    return option(function)
+    """Add `-C DIR`, which every command takes. It acts before any other path is looked at."""
+    return click.option(
+        "-C",
+        "_folder",
+        metavar="DIR",
+        help="Run as if started in DIR.",
+        type=click.Path(exists=True, file_okay=False),
+        callback=_enter,
+        is_eager=True,
+        expose_value=False,
+    )(function)
+
+
+def _enter(ctx: click.Context, parameter: click.Parameter, folder: str | None) -> None:
+    if folder:
+        os.chdir(folder)
 
 
 def as_json(function: F) -> F:
@@ -36,16 +48,11 @@ def as_json(function: F) -> F:
     )(function)
 
 
-def place(folder: str | None) -> Path:
-    """The folder that a command works in: its own -C, the group's, or the current one."""
-    return Path(folder or click.get_current_context().find_root().obj or ".")
-
-
-def registry(folder: str | None) -> Registry:
+def registry() -> Registry:
     """The registry that a command works in."""
     from gitreg.registry import Registry
 
-    return Registry(place(folder))
+    return Registry()
 
 
 def safe(text: object) -> str:

@@ -56,7 +56,6 @@ def build(
     destination: str,
     jobs: int | None,
     timeout: float | None,
-    folder: str | None,
     json_: bool,
 ) -> None:
     """Make packages: DIR/triton/<model>/ and DIR/raw/<model>/.
@@ -66,8 +65,8 @@ def build(
     """
     if references and everything:
         raise click.UsageError("--all and REFs exclude each other")
-    registry = output.registry(folder)
-    place = output.place(folder) / destination
+    registry = output.registry()
+    place = Path(destination)
     with output.progress("built", len(references or registry.files), json_) as step:
         reports = registry.build(
             references,
@@ -120,7 +119,7 @@ def _print_build(reports: list[ModelReport], place: Path) -> None:
 @_TIMEOUT
 @output.as_json
 @output.in_folder
-def verify(package: str, timeout: float | None, json_: bool, folder: str | None) -> None:
+def verify(package: str, timeout: float | None, json_: bool) -> None:
     """Hold PACKAGE (or every package below a folder) against its own record.
 
     Every digest, the layout, a load in an isolated process, and the samples. A Triton package carries
@@ -128,7 +127,7 @@ def verify(package: str, timeout: float | None, json_: bool, folder: str | None)
     """
     from gitreg import verifier
 
-    found = verifier.find_packages(output.place(folder) / package)
+    found = verifier.find_packages(Path(package))
     results: list[Verified] = []
     with output.progress("verified", len(found), json_ or len(found) < 2) as step:
         for one in found:
@@ -186,12 +185,10 @@ def _verified_data(result: Verified) -> dict[str, Any]:
 @_TIMEOUT
 @output.in_folder
 @output.as_json
-def predict(
-    reference: str, input_: str | None, timeout: float | None, folder: str | None, json_: bool
-) -> None:
+def predict(reference: str, input_: str | None, timeout: float | None, json_: bool) -> None:
     """Load a model in an isolated process and ask it samples."""
-    registry = output.registry(folder)
-    samples = _read_input(registry, reference, input_, folder) if input_ else None
+    registry = output.registry()
+    samples = _read_input(registry, reference, input_) if input_ else None
     manifest, asked, outcome = registry.predict(reference, samples, timeout)
     answers = [
         _plain_answer(manifest, answer, sample) for answer, sample in zip(outcome.answers, asked, strict=True)
@@ -203,32 +200,26 @@ def predict(
         output.say(f"[{i}] " + "  ".join(f"{name} = {value}" for name, value in answer.items()))
 
 
-def _read_input(registry: Registry, reference: str, input_: str, folder: str | None) -> list[Any]:
+def _read_input(registry: Registry, reference: str, input_: str) -> list[Any]:
+    import tempfile
+
     from gitreg.errors import InvalidFiles, Refused
+    from gitreg.gather import read_samples
     from gitreg.manifest import read_manifest
 
     read = read_manifest(registry.root, registry.manifest_file(reference))
-    if read.manifest is None:
+    manifest = read.manifest
+    if manifest is None:
         raise InvalidFiles(read.problems)
-    if read.manifest.schema is None:
-        raise Refused(f"{read.manifest.name} declares no schema to read the input with")
-    path, name = output.place(folder) / input_, input_
-    if input_ == "-":
-        import tempfile
-
-        with tempfile.NamedTemporaryFile(suffix=".json") as copy:
+    if manifest.schema is None:
+        raise Refused(f"{manifest.name} declares no schema to read the input with")
+    with tempfile.NamedTemporaryFile(suffix=".json") as copy:
+        file, name = Path(input_), input_
+        if input_ == "-":
             copy.write(sys.stdin.buffer.read())
             copy.flush()
-            return _samples(Path(copy.name), "<stdin>", read.manifest)
-    return _samples(path, name, read.manifest)
-
-
-def _samples(path: Path, name: str, manifest: Manifest) -> list[Any]:
-    from gitreg.errors import InvalidFiles
-    from gitreg.gather import read_samples
-
-    assert manifest.schema
-    samples, problems = read_samples(path, name, manifest.schema, manifest.batching.custom)
+            file, name = Path(copy.name), "<stdin>"
+        samples, problems = read_samples(file, name, manifest.schema, manifest.batching.custom)
     if problems:
         raise InvalidFiles(problems)
     return samples

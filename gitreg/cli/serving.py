@@ -47,7 +47,6 @@ def serve(
     metrics_port: int,
     address: str,
     timeout: float | None,
-    folder: str | None,
     json_: bool,
 ) -> None:
     """Serve models on a real Triton server until ^C.
@@ -62,7 +61,7 @@ def serve(
     if reason := server.unfit(triton):
         raise Refused(reason, "pip install 'numpy<2', or put another tritonserver on PATH")
     ports = server.free_ports(address, http_port, grpc_port, metrics_port)
-    registry = output.registry(folder)
+    registry = output.registry()
     with registry.scratch() as scratch:
         with output.progress("built", len(references), json_) as step:
             reports = registry.build(
@@ -91,7 +90,11 @@ def serve(
                 )
             else:
                 _announce(ports, models)
-            code = process.wait()
+            try:
+                code = process.wait()
+            except KeyboardInterrupt:
+                output.say("stopped", err=True)
+                raise click.exceptions.Exit(130) from None
             raise Refused(
                 f"tritonserver ended with exit code {code}:\n{server.reasons(scratch / 'triton.log')}"
             )
@@ -105,11 +108,11 @@ def _announce(ports: Ports, models: list[str]) -> None:
 @click.command()
 @output.in_folder
 @output.as_json
-def doctor(folder: str | None, json_: bool) -> None:
+def doctor(json_: bool) -> None:
     """Look at this machine and at the registry's surroundings: what will not work, and what helps."""
     from gitreg.doctor import examine
 
-    found = list(examine(Path(output.place(folder))))
+    found = list(examine(Path()))
     if json_:
         output.print_json(
             [{"name": f.name, "level": f.level, "detail": f.detail, "hint": f.hint} for f in found]

@@ -1,0 +1,41 @@
+# Two commands do everything on a machine with Python, Git and make:
+#   make demo   build this repository's own models, serve them with Triton, ask each a question
+#   make test   the whole suite
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+
+.PHONY: demo test lint types tests benchmarks clean
+
+demo: $(VENV)/.demo
+	@$(BIN)/python scripts/demo.py
+
+test: lint types tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+tests: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+benchmarks: $(VENV)/.dev
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+$(VENV)/.demo: pyproject.toml
+	@echo "setting up $(VENV) for the demo (a minute or two, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	@echo "setting up $(VENV) for the tests (a few minutes, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) dist build
