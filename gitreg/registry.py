@@ -157,8 +157,10 @@ class Registry:
                         f"{wanted}: stages cannot be resolved here yet", f"gitreg build {wanted.model}"
                     )
                 return file
+        known = ", ".join(sorted(names)[:20]) + (", ..." if len(names) > 20 else "")
         raise Refused(
-            f"there is no model '{wanted.model}'{did_you_mean(wanted.model, names)}", "gitreg check"
+            f"there is no model '{wanted.model}'{did_you_mean(wanted.model, names)}",
+            f"models here: {known or 'none yet'}",
         )
 
     def _chosen(self, references: Sequence[str]) -> list[str]:

@@ -18,23 +18,7 @@ from gitreg import __version__
 from gitreg.cli import authoring, output, packaging, serving
 
 
-class Commands(click.Group):
-    """A group that guesses what a mistyped command was meant to be."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; a near miss is named in the error."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from gitreg.names import did_you_mean
-
-            error.message += did_you_mean(args[0], self.commands)
-            raise
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name="gitreg")
 @output.in_folder
 def gitreg() -> None:
