@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gitreg import documents, memo
+from gitreg.datafiles import read_samples, read_values
 from gitreg.declared import CUSTOM_PYTHON, Manifest
-from gitreg.documents import Document
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.manifest import Read, read_manifest
-from gitreg.model import ModelSchema
 from gitreg.source import Tree, bundle
 from gitreg.store import Store, Tracked
 
 if TYPE_CHECKING:
     from gitreg.schema import Sample
-
-_MAX_SAMPLES = 64 << 20
 
 
 @dataclass
@@ -226,144 +221,3 @@ def requirement_mistake(line: str) -> str | None:
     except InvalidRequirement as error:
         return f"{text!r} is not a requirement: {str(error).splitlines()[0]}"
     return None
-
-
-def read_values(file: Path, name: str) -> Mapping[str, Any]:
-    """A mapping from a JSON, YAML or TOML file.
-
-    Raises:
-        InvalidFiles: it is none of these, or not a mapping.
-    """
-    raw = _raw(file, name, documents.MAX_BYTES)
-    try:
-        if name.endswith(".toml"):
-            data = _toml(raw.decode())
-        elif name.endswith((".yaml", ".yml")):
-            document, problems = documents.parse(raw, name)
-            if problems:
-                raise InvalidFiles(problems)
-            data = document.data
-        else:
-            data = _json(raw, name)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InvalidFiles):
-            raise
-        raise InvalidFiles([Problem(name, 0, 0, "", f"cannot be read: {error}")]) from None
-    if not isinstance(data, Mapping):
-        raise InvalidFiles([Problem(name, 1, 1, "", f"expected a mapping, got {type(data).__name__}")])
-    return data
-
-
-def _toml(text: str) -> Any:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    return tomllib.loads(text)
-
-
-def _raw(file: Path, name: str, most: int) -> bytes:
-    try:
-        if file.stat().st_size > most:
-            raise InvalidFiles(
-                [Problem(name, 0, 0, "", f"{file.stat().st_size:,} bytes; at most {most:,} are read")]
-            )
-        return file.read_bytes()
-    except OSError as error:
-        raise InvalidFiles([Problem(name, 0, 0, "", f"cannot be read: {error.strerror}")]) from None
-
-
-def _json(raw: bytes, name: str) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen = dict(pairs)
-        if len(seen) < len(pairs):
-            twice = next(k for i, (k, _) in enumerate(pairs) if k in [p[0] for p in pairs[:i]])
-            raise InvalidFiles([Problem(name, 0, 0, "", f"the key {twice!r} stands twice")])
-        return seen
-
-    try:
-        return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=once)
-    except json.JSONDecodeError as error:
-        raise InvalidFiles([Problem(name, error.lineno, error.colno, "", f"not JSON: {error.msg}")]) from None
-    except UnicodeDecodeError as error:
-        raise InvalidFiles([Problem(name, 0, 0, "", f"not UTF-8: byte {error.start}")]) from None
-    except RecursionError:
-        raise InvalidFiles([Problem(name, 0, 0, "", "nested too deep")]) from None
-
-
-def read_samples(
-    file: Path, name: str, schema: ModelSchema, custom: bool
-) -> tuple[list[Sample], list[Problem]]:
-    """Read a file of samples (JSON, YAML or .npz) as a schema says, with every mistake in it.
-
-    Args:
-        name: what the file is called in problems.
-        custom: whether samples may be batches.
-    """
-    from gitreg.schema import read_sample
-
-    try:
-        data = plain_samples(file, name)
-    except InvalidFiles as invalid:
-        return [], list(invalid.problems)
-    samples, problems = [], []
-    for i, said in enumerate(data):
-        sample, mistakes = read_sample(schema, said, custom)
-        samples.append(sample)
-        problems += [_sample_problem(file, name, i, field_name, mistake) for field_name, mistake in mistakes]
-    return samples, problems
-
-
-def plain_samples(file: Path, name: str) -> list[Any]:
-    """Samples as plain data: a list of mappings of input name to (nested) values.
-
-    Raises:
-        InvalidFiles: the file is not one of samples.
-    """
-    if name.endswith(".npz"):
-        return list(_npz_samples(file, name))
-    if name.endswith((".yaml", ".yml")):
-        document, problems = documents.parse(_raw(file, name, documents.MAX_BYTES), name)
-        if problems:
-            raise InvalidFiles(problems)
-        data = document.data
-    else:
-        data = _json(_raw(file, name, _MAX_SAMPLES), name)
-    if isinstance(data, Mapping):
-        return [data]
-    if not isinstance(data, list):
-        message = f"expected a list of {{input name: array}}, got {type(data).__name__}"
-        raise InvalidFiles([Problem(name, 1, 1, "", message)])
-    return data
-
-
-def _npz_samples(file: Path, name: str) -> Iterator[dict[str, Any]]:
-    """Samples from an .npz: an array per input, with the samples along its first axis."""
-    import zipfile
-
-    import numpy as np
-
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise InvalidFiles([Problem(name, 0, 0, "", f"not an .npz of plain arrays: {error}")]) from None
-    lengths = {len(a) if a.ndim else 0 for a in arrays.values()}
-    if len(lengths) != 1:
-        message = f"arrays with different numbers of samples: {sorted(lengths)}"
-        raise InvalidFiles([Problem(name, 0, 0, "", message)])
-    for i in range(lengths.pop()):
-        yield {key: a[i].tolist() if a.dtype.kind in "SUO" else a[i] for key, a in arrays.items()}
-
-
-def _sample_problem(file: Path, name: str, i: int, field_name: str, mistake: str) -> Problem:
-    """A mistake in a sample, with the line and column where the text has them."""
-    path: documents.Path = (i, field_name) if field_name else (i,)
-    document = Document(name)
-    if not name.endswith(".npz") and file.stat().st_size <= documents.MAX_BYTES:
-        # JSON is YAML; reading it again as such, now that it is known to be wrong, finds the place.
-        document = documents.parse(file.read_bytes(), name)[0]
-        if isinstance(document.data, Mapping):
-            return document.problem(path[1:], mistake)
-        return document.problem(path, mistake)
-    return Problem(name, 0, 0, documents.dotted(path), mistake)

@@ -7,18 +7,18 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitreg import builder, checker, folders, git, isolation, memo
 from gitreg.declared import CUSTOM_PYTHON, Manifest, RegistryFile
-from gitreg.errors import GitregError, InvalidFiles, ModelFailed, NotSupported, Problem, Refused
+from gitreg.errors import GitregError, InvalidFiles, NotSupported, Problem, Refused
 from gitreg.gather import Gathered, gather
 from gitreg.manifest import find_root, manifest_files, read_manifest, read_registry
 from gitreg.names import did_you_mean, parse_reference
-from gitreg.packages import FORMATS, Parts, content_digest, whole
+from gitreg.packages import Parts, content_digest, whole
+from gitreg.reports import CheckReport, ModelReport, advice
 from gitreg.store import Store, Tracked
 
 if TYPE_CHECKING:
@@ -26,49 +26,6 @@ if TYPE_CHECKING:
 
 # What outcomes depend on besides files: a new gitreg forgets what an older one found.
 _MEMO_VERSION = "1"
-# Stacked samples must be this much faster before it is worth telling.
-_WORTH_TELLING = 1.5
-
-
-@dataclass
-class CheckReport:
-    """What `check` found.
-
-    Attributes:
-        models: how many manifests were checked.
-        problems: all of them, errors first in file order, then warnings and notes.
-    """
-
-    models: int
-    problems: list[Problem] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is an error."""
-        return not any(p.level == "error" for p in self.problems)
-
-
-@dataclass
-class ModelReport:
-    """What `build` did for one model.
-
-    Attributes:
-        status: "built", "unchanged" or "failed".
-        packages: format -> folder.
-        digest: the content digest.
-        warnings: one line each.
-        error: why it failed.
-        stacked: seconds per row, single and stacked, when stacked samples got the same answers.
-    """
-
-    model: str
-    version: str
-    status: str
-    packages: dict[str, Path] = field(default_factory=dict)
-    digest: str = ""
-    warnings: list[str] = field(default_factory=list)
-    error: GitregError | None = None
-    stacked: dict[str, float] | None = None
 
 
 class Registry:
@@ -200,7 +157,7 @@ class Registry:
             if run and not any(p.level == "error" for p in problems):
                 runnable.append(file)
             elif file in verdicts:
-                report.problems += _advice(file, verdicts[file])
+                report.problems += advice(file, verdicts[file])
             if progress:
                 progress(name or file)
         for file in runnable:
@@ -229,7 +186,7 @@ class Registry:
         except GitregError as error:
             return [Problem(file, 0, 0, "", error.message)]
         self._remember_stacked(gathered, built.stacked)
-        return [Problem(file, 0, 0, "", w, "warning") for w in built.warnings] + _advice(file, built.stacked)
+        return [Problem(file, 0, 0, "", w, "warning") for w in built.warnings] + advice(file, built.stacked)
 
     def _remember_stacked(self, gathered: Gathered, stacked: dict[str, float] | None) -> None:
         self.memo.remember("stacked", {gathered.file: (gathered.inputs, stacked)})
@@ -445,18 +402,3 @@ def _unchanged(outcome: dict[str, Any]) -> ModelReport:
 def _tell(progress: Callable[[ModelReport], None] | None, report: ModelReport) -> None:
     if progress:
         progress(report)
-
-
-def _advice(file: str, stacked: dict[str, float] | None) -> list[Problem]:
-    if not stacked or stacked["single_s"] < stacked["stacked_s"] * _WORTH_TELLING:
-        return []
-    rows, single, together = stacked["rows"], stacked["single_s"], stacked["stacked_s"]
-    message = (
-        f"stacked samples get the same answers, so `custom: true` would serve faster: {rows:.0f} rows took "
-        f"{rows * together * 1e6:.0f} microseconds stacked and {rows * single * 1e6:.0f} one by one, "
-        f"{single / together:.1f} times as long"
-    )
-    return [Problem(file, 0, 0, "batching", message, "note")]
-
-
-__all__ = ["FORMATS", "CheckReport", "ModelFailed", "ModelReport", "Registry"]

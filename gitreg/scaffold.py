@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitreg import builder, flavors, folders, git, source, store
+from gitreg.datafiles import plain_samples
 from gitreg.declared import CUSTOM_PYTHON, Batching
 from gitreg.errors import GitregError, Refused
-from gitreg.gather import plain_samples
-from gitreg.manifest import contain, schema_folder
+from gitreg.manifest import contain, read_registry, schema_folder
 from gitreg.names import NAME, NAME_RULE
 from gitreg.packages import Parts, yaml_bytes
 from gitreg.registry import Registry
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from gitreg.model import ModelSchema
 
 _TEMPLATES = Path(__file__).parent / "templates"
-STAGES = ("staging", "production", "archived")
 
 
 @dataclass
@@ -71,7 +70,7 @@ def init(folder: Path, name: str | None = None) -> Made:
         store.init(root, subdirectory=git.top(root) != root)
         made.made.append(".dvc/")
     made.write("registry.yaml", _template("registry.yaml").format(name=_yaml_word(name or root.name)))
-    for stage in STAGES:
+    for stage in read_registry(root).stages:
         made.write(f"stages/{stage}.yaml", _template("stage.yaml").format(stage=stage))
     for schema in sorted(schema_folder().glob("*.schema.json")):
         made.write(f"schemas/{schema.name}", schema.read_bytes())

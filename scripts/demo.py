@@ -22,9 +22,9 @@ from rich.text import Text
 
 import gitreg
 from gitreg import server
+from gitreg.datafiles import read_samples
 from gitreg.declared import Manifest
 from gitreg.errors import GitregError
-from gitreg.gather import read_samples
 from gitreg.schema import canonical, rows
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,7 @@ from gitreg.cli import output
 
 if TYPE_CHECKING:
     from gitreg.errors import Problem
-    from gitreg.registry import CheckReport
+    from gitreg.reports import CheckReport
 
 
 @click.command()

@@ -12,7 +12,8 @@ from gitreg.cli import output
 
 if TYPE_CHECKING:
     from gitreg.declared import Manifest
-    from gitreg.registry import ModelReport, Registry
+    from gitreg.registry import Registry
+    from gitreg.reports import ModelReport
     from gitreg.verifier import Verified
 
 _TIMEOUT = click.option(
@@ -203,8 +204,8 @@ def predict(reference: str, input_: str | None, timeout: float | None, json_: bo
 def _read_input(registry: Registry, reference: str, input_: str) -> list[Any]:
     import tempfile
 
+    from gitreg.datafiles import read_samples
     from gitreg.errors import InvalidFiles, Refused
-    from gitreg.gather import read_samples
     from gitreg.manifest import read_manifest
 
     read = read_manifest(registry.root, registry.manifest_file(reference))

@@ -1,0 +1,69 @@
+"""What the long verbs report: `check` its problems, `build` a line per model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gitreg.errors import GitregError, Problem
+
+# Stacked samples must be this much faster before it is worth telling.
+_WORTH_TELLING = 1.5
+
+
+@dataclass
+class CheckReport:
+    """What `check` found.
+
+    Attributes:
+        models: how many manifests were checked.
+        problems: all of them, errors first in file order, then warnings and notes.
+    """
+
+    models: int
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is an error."""
+        return not any(p.level == "error" for p in self.problems)
+
+
+@dataclass
+class ModelReport:
+    """What `build` did for one model.
+
+    Attributes:
+        status: "built", "unchanged" or "failed".
+        packages: format -> folder.
+        digest: the content digest.
+        warnings: one line each.
+        error: why it failed.
+        stacked: seconds per row, single and stacked, when stacked samples got the same answers.
+    """
+
+    model: str
+    version: str
+    status: str
+    packages: dict[str, Path] = field(default_factory=dict)
+    digest: str = ""
+    warnings: list[str] = field(default_factory=list)
+    error: GitregError | None = None
+    stacked: dict[str, float] | None = None
+
+
+def advice(file: str, stacked: dict[str, float] | None) -> list[Problem]:
+    """Say that custom batching would serve a model faster, if it was measured to.
+
+    Args:
+        stacked: seconds per row, single and stacked, when stacked samples got the same answers.
+    """
+    if not stacked or stacked["single_s"] < stacked["stacked_s"] * _WORTH_TELLING:
+        return []
+    rows, single, together = stacked["rows"], stacked["single_s"], stacked["stacked_s"]
+    message = (
+        f"stacked samples get the same answers, so `custom: true` would serve faster: {rows:.0f} rows took "
+        f"{rows * together * 1e6:.0f} microseconds stacked and {rows * single * 1e6:.0f} one by one, "
+        f"{single / together:.1f} times as long"
+    )
+    return [Problem(file, 0, 0, "batching", message, "note")]
