@@ -37,6 +37,9 @@ Arrays = dict[str, Any]
 def main() -> int:
     """Build, verify, serve, ask, compare."""
     registry = gitreg.Registry(ROOT)
+    console.print(
+        "This repository is a model registry: models/ declares, DVC holds the artifacts (here in dvcstore/)."
+    )
     run("check")
     run("build", "--all", "-o", "dist")
     run("verify", "dist")
@@ -64,12 +67,12 @@ def run(*arguments: str) -> None:
 
 
 def question(registry: gitreg.Registry, manifest: Manifest) -> Arrays:
-    """The model's first sample, as one row."""
+    """One of the model's samples, as one row."""
     assert manifest.schema and manifest.sample_data
     file = registry.root / manifest.sample_data
     samples, _ = read_samples(file, manifest.sample_data, manifest.schema, manifest.batching.custom)
     items = {item.name: item for item in manifest.schema.input_schema}
-    sample = {name: canonical(items[name], array) for name, array in samples[0].items()}
+    sample = {name: canonical(items[name], array) for name, array in samples[len(samples) // 2].items()}
     return rows(manifest.schema, sample, manifest.batching.custom)
 
 
@@ -139,7 +142,12 @@ def show(models: list[tuple[Manifest, Arrays]], answers: dict[str, Arrays]) -> i
         table.add_row(*map(Text, cells), Text(verdict, style))
     console.print("\nOne question for each model, to both of its packages:")
     console.print(table)
-    return 1 if differing else 0
+    if differing:
+        console.print(f"[bold red]{differing} of {len(models)} models answer differently.[/bold red]")
+        return 1
+    console.print(f"{len(models)} models, {2 * len(models)} packages in dist/, every answer the same.")
+    console.print("Next: the five-minute tour in README.md.")
+    return 0
 
 
 def equal(one: Any, other: Any) -> bool:
