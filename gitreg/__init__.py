@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gitreg.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from gitreg.errors import GitregError as GitregError
     from gitreg.loader import load_raw_model as load_raw_model
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from gitreg.packager import CustomTritonPackager as CustomTritonPackager
     from gitreg.registry import Registry as Registry
     from gitreg.schema import infer_schema as infer_schema
-
-__version__ = "0.1.0"
 
 # Resolved on first use: `import gitreg` and the command line stay as fast as click alone.
 _HOMES = {

@@ -7,25 +7,26 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from gitreg import folders, memo
-from gitreg.declared import RegistryFile
+from gitreg.declared import Named, RegistryFile
 from gitreg.errors import Problem
 from gitreg.gather import gather
-from gitreg.manifest import read_stage
+from gitreg.manifest import REGISTRY_FILE, read_stage, read_yaml
 from gitreg.names import did_you_mean
 from gitreg.store import Store
 
 # Below this many changed models starting a second process costs more than it saves.
 _WORTH_A_PROCESS = 100
 
-Verdict = dict[str, object]
+Verdict = dict[str, Any]
 
 
 def check_models(
     root: Path, files: Sequence[str], visible: Collection[str] | None, remembered: memo.Memo
-) -> Iterator[tuple[str, str | None, str | None, list[Problem]]]:
-    """Check models: (manifest file, its model's name and version, its problems), in order.
+) -> Iterator[tuple[str, Named | None, list[Problem]]]:
+    """Check models: (manifest file, the name it says, its problems), in order.
 
     What was found before is recalled for models none of whose files have changed.
     """
@@ -38,7 +39,8 @@ def check_models(
     remembered.remember("check", fresh)
     for file in files:
         verdict = known[file]
-        yield file, verdict["name"], verdict["version"], [Problem(**p) for p in verdict["problems"]]
+        named = Named(*verdict["named"]) if verdict["named"] else None
+        yield file, named, [Problem(**p) for p in verdict["problems"]]
 
 
 def _check_all(
@@ -63,33 +65,24 @@ def _check_some(
     found = []
     for file in files:
         gathered = gather(root, file, store, visible)
-        manifest = gathered.manifest
         verdict: Verdict = {
-            "name": manifest.name if manifest else None,
-            "version": manifest.version if manifest else None,
+            "named": gathered.named,
             "problems": [asdict(p) for p in gathered.problems],
         }
         found.append((file, gathered.inputs, verdict))
     return found
 
 
-def check_names(names: Sequence[tuple[str, str]]) -> list[Problem]:
-    """Models that have one name, or names that differ only in case.
-
-    Args:
-        names: (manifest file, model name).
-    """
-    first: dict[str, tuple[str, str]] = {}
+def check_names(names: Sequence[Named]) -> list[Problem]:
+    """Models that have one name, or names that differ only in case."""
+    first: dict[str, Named] = {}
     problems = []
-    for file, name in names:
-        other = first.setdefault(name.casefold(), (file, name))
-        if other != (file, name):
-            same = (
-                "is taken"
-                if other[1] == name
-                else f"differs from '{other[1]}' only in case; that name is taken"
-            )
-            problems.append(Problem(file, 0, 0, "name", f"'{name}' {same} by {other[0]}"))
+    for one in names:
+        other = first.setdefault(one.name.casefold(), one)
+        if other.file != one.file:
+            case = "" if other.name == one.name else f" differs from '{other.name}' only in case; that"
+            message = f"'{one.name}'{case} is taken by {other.file}"
+            problems.append(Problem(one.file, one.line, one.column, "name", message))
     return problems
 
 
@@ -108,9 +101,23 @@ def check_stages(root: Path, registry: RegistryFile, models: Collection[str]) ->
                 if name not in models:
                     message = f"there is no model '{name}'{did_you_mean(name, models)}"
                     problems.append(document.problem((name,), message, key=True))
-    for name, stage in registry.stages.items():
-        for other in stage.get("from", ()):
-            if other not in registry.stages:
-                message = f"the stage '{name}' follows '{other}', which there is not"
-                problems.append(Problem("registry.yaml", 0, 0, f"stages.{name}.from", message))
-    return problems
+    return problems + _unknown_from(root, registry)
+
+
+def _unknown_from(root: Path, registry: RegistryFile) -> list[Problem]:
+    wrong = [
+        (name, i, other)
+        for name, stage in registry.stages.items()
+        for i, other in enumerate(stage.get("from", ()))
+        if other not in registry.stages
+    ]
+    if not wrong:
+        return []
+    document, _ = read_yaml(root, REGISTRY_FILE, None)
+    return [
+        document.problem(
+            ("stages", name, "from", i),
+            f"the stage '{name}' follows '{other}', which there is not{did_you_mean(other, registry.stages)}",
+        )
+        for name, i, other in wrong
+    ]

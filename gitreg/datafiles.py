@@ -46,6 +46,18 @@ def read_values(file: Path, name: str) -> Mapping[str, Any]:
     return data
 
 
+def read_text(file: Path, name: str) -> str:
+    """A small text file.
+
+    Raises:
+        InvalidFiles: it cannot be read, is too large, or is not UTF-8.
+    """
+    try:
+        return _raw(file, name, documents.MAX_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidFiles([Problem(name, 0, 0, "", f"not UTF-8: byte {error.start}")]) from None
+
+
 def _toml(text: str) -> Any:
     if sys.version_info >= (3, 11):
         import tomllib
@@ -96,12 +108,13 @@ def read_samples(
         data = plain_samples(file, name)
     except InvalidFiles as invalid:
         return [], list(invalid.problems)
-    samples, problems = [], []
+    samples: list[Sample] = []
+    mistakes: list[tuple[int, str, str]] = []
     for i, said in enumerate(data):
-        sample, mistakes = read_sample(schema, said, custom)
+        sample, found = read_sample(schema, said, custom)
         samples.append(sample)
-        problems += [_sample_problem(file, name, i, field_name, mistake) for field_name, mistake in mistakes]
-    return samples, problems
+        mistakes += [(i, field, mistake) for field, mistake in found]
+    return samples, _sample_problems(file, name, mistakes) if mistakes else []
 
 
 def plain_samples(file: Path, name: str) -> list[Any]:
@@ -146,14 +159,13 @@ def _npz_samples(file: Path, name: str) -> Iterator[dict[str, Any]]:
         yield {key: a[i].tolist() if a.dtype.kind in "SUO" else a[i] for key, a in arrays.items()}
 
 
-def _sample_problem(file: Path, name: str, i: int, field_name: str, mistake: str) -> Problem:
-    """A mistake in a sample, with the line and column where the text has them."""
-    path: documents.Path = (i, field_name) if field_name else (i,)
-    document = Document(name)
-    if not name.endswith(".npz") and file.stat().st_size <= documents.MAX_BYTES:
-        # JSON is YAML; reading it again as such, now that it is known to be wrong, finds the place.
-        document = documents.parse(file.read_bytes(), name)[0]
-        if isinstance(document.data, Mapping):
-            return document.problem(path[1:], mistake)
-        return document.problem(path, mistake)
-    return Problem(name, 0, 0, documents.dotted(path), mistake)
+def _sample_problems(file: Path, name: str, mistakes: list[tuple[int, str, str]]) -> list[Problem]:
+    """Mistakes in samples, (number, input, what), with line and column where the text has them."""
+    paths = [((i, field) if field else (i,), mistake) for i, field, mistake in mistakes]
+    # JSON is YAML; reading it again as such, now that it is known to be wrong, finds the places.
+    readable = not name.endswith(".npz") and file.stat().st_size <= documents.MAX_BYTES
+    document = documents.parse(file.read_bytes(), name)[0] if readable else Document(name)
+    if document.data is None:
+        return [Problem(name, 0, 0, documents.dotted(path), mistake) for path, mistake in paths]
+    alone = isinstance(document.data, Mapping)
+    return [document.problem(path[1:] if alone else path, mistake) for path, mistake in paths]

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gitreg.model import ModelSchema
 
 CUSTOM_PYTHON = "custom-python"
 DEFAULT_BATCH = 256
 DEFAULT_TIMEOUT = 120.0
+
+
+class Named(NamedTuple):
+    """A model's name where its manifest says it; the place is 0, 0 where it is not known."""
+
+    file: str
+    name: str
+    line: int = 0
+    column: int = 0
 
 
 @dataclass(frozen=True)

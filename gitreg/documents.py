@@ -70,17 +70,21 @@ class _Broken(Exception):
         self.message = message
 
 
-def parse(raw: bytes, file: str) -> tuple[Document, list[Problem]]:
-    """Read one YAML document; its data is None and the problems say why when it cannot be read."""
+def parse(raw: bytes, file: str, most: int = MAX_BYTES) -> tuple[Document, list[Problem]]:
+    """Read one YAML document; its data is None and the problems say why when it cannot be read.
+
+    Args:
+        most: bytes; a longer document is refused.
+    """
     document = Document(file)
     try:
-        if len(raw) > MAX_BYTES:
-            raise _Broken(None, f"{len(raw):,} bytes; a YAML file of a registry has at most {MAX_BYTES:,}")
+        if len(raw) > most:
+            raise _Broken(None, f"{len(raw):,} bytes; a YAML file of a registry has at most {most:,}")
         try:
             text = raw.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise _Broken(None, f"not UTF-8: byte {error.start} is {raw[error.start]:#04x}") from None
-        _Reader(document).read(text)
+        _Reader(document, MAX_VALUES * most // MAX_BYTES).read(text)
     except _Broken as broken:
         document.data = None
         return document, [Problem(file, broken.place[0], broken.place[1], "", broken.message)]
@@ -90,8 +94,9 @@ def parse(raw: bytes, file: str) -> tuple[Document, list[Problem]]:
 class _Reader:
     """Builds a document from YAML's event stream."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, most: int) -> None:
         self.document = document
+        self.most = most
         self.anchors: dict[str, Any] = {}
         self.aliases = 0
         self.values = 0
@@ -138,8 +143,8 @@ class _Reader:
     def put(self, event: Any, value: Any) -> None:
         mark = event.start_mark
         self.values += 1
-        if self.values > MAX_VALUES:
-            raise _Broken(mark, f"more than {MAX_VALUES:,} values")
+        if self.values > self.most:
+            raise _Broken(mark, f"more than {self.most:,} values")
         if self.expects_key():
             self.key(mark, event.value if hasattr(event, "value") else value)
             return
@@ -284,6 +289,10 @@ def _explain(document: Document, error: ValidationError) -> Iterator[Problem]:
     schema: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
     expected: Any = error.validator_value
     title = str(schema.get("title", "value"))
+    if "propertyNames" in error.absolute_schema_path:
+        rest = f": {schema['description']}" if "description" in schema else ""
+        yield document.problem((*path, str(value)), f"{_show(value)} is not {_a(title)}{rest}", key=True)
+        return
     if rule == "additionalProperties" and isinstance(value, Mapping):
         known = [*schema.get("properties", ())]
         for extra in value:
@@ -298,10 +307,10 @@ def _explain(document: Document, error: ValidationError) -> Iterator[Problem]:
         yield from _branch(document, error)
     elif rule == "enum":
         guess = did_you_mean(str(value), map(str, expected)) or _known(expected)
-        yield document.problem(path, f"{_show(value)} is not a {title}{guess}")
+        yield document.problem(path, f"{_show(value)} is not {_a(title)}{guess}")
     elif rule in ("pattern", "not"):
         rest = f": {schema['description']}" if "description" in schema else ""
-        yield document.problem(path, f"{_show(value)} is not a {title}{rest}")
+        yield document.problem(path, f"{_show(value)} is not {_a(title)}{rest}")
     elif rule == "type":
         yield document.problem(path, _type_message(expected, value, title))
     elif rule in ("minItems", "minProperties", "minLength") and not value:
@@ -334,6 +343,10 @@ def _type_message(wanted: str | Sequence[str], value: Any, title: str) -> str:
     if names == ["string"] and isinstance(value, (int, float)):
         message += f' (in quotes, "{value}", a {title if title != "value" else "number"} is a string)'
     return message
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[:1] in "aeiou" else f"a {noun}"
 
 
 def _show(value: Any) -> str:

@@ -124,14 +124,14 @@ def link(source: Path, target: Path, share: bool) -> None:
 
     Args:
         share: whether a hard link is allowed at all. Even then it is made only when `source` is
-            read-only, so that nobody can write into it through the link.
+            read-only for all, so that nobody can write into it through the link.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if can_reflink(source, target):
         target.chmod(0o444)
         return
     status = source.stat()
-    if share and not status.st_mode & 0o222:
+    if share and status.st_mode & 0o777 == 0o444:
         try:
             os.link(source, target)
             return
@@ -188,7 +188,7 @@ def _digest(file: Path, state: hashlib._Hash) -> str:
 
 
 def tree_files(folder: Path) -> list[str]:
-    """Every file below a folder, relative, with forward slashes, sorted; caches of Python left out.
+    """Every file below a folder, relative, with forward slashes, sorted; Python's own caches left out.
 
     Raises:
         Refused: something below is neither a file nor a folder (a link, a device).
@@ -200,8 +200,9 @@ def tree_files(folder: Path) -> list[str]:
         with os.scandir(current) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    if entry.name != "__pycache__":
-                        todo.append(Path(entry.path))
+                    todo.append(Path(entry.path))
+                elif entry.name.endswith(".pyc") and current.name == "__pycache__":
+                    continue
                 elif entry.is_file(follow_symlinks=False):
                     found.append(Path(entry.path).relative_to(folder).as_posix())
                 else:

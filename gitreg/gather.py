@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitreg import documents, memo
-from gitreg.datafiles import read_samples, read_values
-from gitreg.declared import CUSTOM_PYTHON, Manifest
+from gitreg.datafiles import read_samples, read_text, read_values
+from gitreg.declared import CUSTOM_PYTHON, Manifest, Named
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.manifest import Read, read_manifest
 from gitreg.source import Tree, bundle
@@ -26,6 +26,7 @@ class Gathered:
     Attributes:
         file: its manifest, relative to the root.
         manifest: None where the manifest itself is broken.
+        named: the name it says, even then.
         problems: everything that is wrong, warnings included.
         tracked: its artifact as DVC knows it.
         code: import path with slashes -> file.
@@ -35,6 +36,7 @@ class Gathered:
 
     file: str
     manifest: Manifest | None = None
+    named: Named | None = None
     problems: list[Problem] = field(default_factory=list)
     tracked: Tracked | None = None
     code: dict[str, Path] = field(default_factory=dict)
@@ -63,6 +65,7 @@ def gather(root: Path, file: str, store: Store, visible: Collection[str] | None)
     read = read_manifest(root, file)
     gathered.problems = read.problems
     gathered.manifest = read.manifest
+    gathered.named = read.named
     gathered.committed = [file]
     if read.manifest is not None:
         _Gatherer(root, gathered, read, store).everything(visible)
@@ -151,17 +154,24 @@ class _Gatherer:
             (("requirements", i), line) for i, line in enumerate(manifest.requirements)
         ]
         if manifest.requirements_file:
-            file = self.look(manifest.requirements_file, committed=True)
-            try:
-                text = file.read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                self.problem(("requirements",), f"'{manifest.requirements_file}' cannot be read: {error}")
-                return
-            lines = [(("requirements",), line) for line in text.splitlines()]
+            self.requirements_file(manifest.requirements_file)
+            return
         for path, line in lines:
             if mistake := requirement_mistake(line):
                 self.problem(path, mistake)
         self.gathered.requirements = tuple(line for _, line in lines)
+
+    def requirements_file(self, name: str) -> None:
+        file = self.look(name, committed=True)
+        try:
+            lines = read_text(file, name).splitlines()
+        except InvalidFiles as invalid:
+            self.gathered.problems.extend(invalid.problems)
+            return
+        for number, line in enumerate(lines, 1):
+            if mistake := requirement_mistake(line):
+                self.gathered.problems.append(Problem(name, number, 1, "", mistake))
+        self.gathered.requirements = tuple(lines)
 
     def samples(self) -> None:
         manifest = self.manifest
@@ -192,7 +202,7 @@ class _Gatherer:
         try:
             merge(model_config_pb2().ModelConfig(), self.manifest.triton)
         except Refused as refused:
-            self.problem(("triton",), refused.message.removeprefix("triton: "))
+            self.problem(("triton",), refused.message.removeprefix("triton: ").partition("\n")[0])
 
     def values(self, name: str) -> None:
         """Params and metrics that are kept in a file of their own."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg.declared import ArtifactSource, Batching, Manifest, RegistryFile
+from gitreg.declared import ArtifactSource, Batching, Manifest, Named, RegistryFile
 from gitreg.documents import Document, parse, problems_of
+from gitreg.documents import Path as DocumentPath
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 
@@ -35,6 +38,14 @@ class Read:
     problems: list[Problem] = field(default_factory=list)
     manifest: Manifest | None = None
 
+    @property
+    def named(self) -> Named | None:
+        """The name that the file says, valid or not."""
+        data = self.document.data
+        if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
+            return None
+        return Named(self.document.file, data["name"], *self.document.values[("name",)])
+
 
 def schema_folder() -> Path:
     """Where the JSON Schemas are: inside the installed package, beside it in a checkout."""
@@ -45,8 +56,17 @@ def schema_folder() -> Path:
 @cache
 def _validator(kind: str) -> Validator:
     from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+    from jsonschema.validators import extend
 
-    return Draft202012Validator(json.loads((schema_folder() / f"{kind}.schema.json").read_text()))
+    def pattern(_: Any, wanted: str, value: Any, __: Any) -> Any:
+        # JSON Schema's `$` is the very end, as ECMA 262 says; Python's lets a newline follow.
+        if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", wanted), value):
+            yield ValidationError(f"{value!r} does not match {wanted!r}")
+
+    schema = json.loads((schema_folder() / f"{kind}.schema.json").read_text())
+    validator: Validator = extend(Draft202012Validator, {"pattern": pattern})(schema)  # type: ignore[no-untyped-call]
+    return validator
 
 
 def find_root(start: Path) -> Path:
@@ -80,12 +100,12 @@ def contain(root: Path, folder: str, text: str) -> tuple[str, str | None]:
     relative = os.path.normpath(os.path.join(folder, text))
     if relative == ".." or relative.startswith("../"):
         return "", f"{text!r} leaves the repository"
-    if relative.split("/")[0] == ".git":
-        return "", f"{text!r} lies in Git's own folder"
     real_root = os.path.realpath(root)
     real = os.path.realpath(os.path.join(real_root, relative))
     if real != real_root and not real.startswith(real_root + os.sep):
         return "", f"{text!r} leaves the repository through a symbolic link"
+    if ".git" in (relative.split("/")[0], os.path.relpath(real, real_root).split(os.sep)[0]):
+        return "", f"{text!r} lies in Git's own folder"
     return relative, None
 
 
@@ -120,6 +140,9 @@ def read_registry(root: Path) -> RegistryFile:
         raise InvalidFiles(problems, "docs/declare.md describes registry.yaml")
     said = document.data
     build = said.get("build", {})
+    if not math.isfinite(build.get("timeout", 1)):
+        message = f"{build['timeout']} is not a number of seconds"
+        raise InvalidFiles([document.problem(("build", "timeout"), message)])
     return RegistryFile(
         name=said["registry"],
         models=said.get("models", RegistryFile.models),
@@ -132,8 +155,18 @@ def read_registry(root: Path) -> RegistryFile:
 
 
 def manifest_files(root: Path, registry: RegistryFile) -> list[str]:
-    """The manifests' paths relative to the root, sorted; hidden folders are not looked into."""
-    found = (path.relative_to(root).as_posix() for path in root.glob(registry.models))
+    """The manifests' paths relative to the root, sorted; hidden folders are not looked into.
+
+    Raises:
+        InvalidFiles: `models` in registry.yaml is not a pattern that can be looked for.
+    """
+    try:
+        found = [path.relative_to(root).as_posix() for path in root.glob(registry.models)]
+    except (ValueError, IndexError, NotImplementedError):
+        document, _ = read_yaml(root, REGISTRY_FILE, None)
+        rule = _validator("registry").schema["properties"]["models"]  # type: ignore[index]
+        message = f"{registry.models!r} is not a {rule['title']}: {rule['description']}"
+        raise InvalidFiles([document.problem(("models",), message)]) from None
     return sorted(file for file in found if not any(part.startswith(".") for part in file.split("/")))
 
 
@@ -141,48 +174,80 @@ def read_manifest(root: Path, file: str) -> Read:
     """Read one model.yaml, as far as it can be read."""
     document, problems = read_yaml(root, file, "model")
     read = Read(document, list(problems))
-    if problems or not isinstance(document.data, Mapping):
+    if not isinstance(document.data, Mapping):
         return read
-    paths = _Paths(root, read)
     said = document.data
-    read.manifest = _manifest(file, said, paths)
-    seen: set[str] = set()
-    for side in ("inputs", "outputs"):
-        seen.clear()
-        for i, item in enumerate(said.get("schema", {}).get(side, ())):
-            if item["name"] in seen:
-                message = f"the {side[:-1]} '{item['name']}' is declared twice"
-                read.problems.append(document.problem(("schema", side, i, "name"), message))
-            seen.add(item["name"])
+    paths = _Paths(root, document)
+    if not problems:
+        read.manifest = _manifest(file, said, paths)
+        read.problems += _unclear_artifact(document, said.get("artifact"))
+    told = {problem.path for problem in problems}
+    more = paths.problems + _twice(document, said.get("schema"))
+    read.problems += [problem for problem in more if problem.path not in told]
     return read
 
 
+def _twice(document: Document, schema: Any) -> list[Problem]:
+    """Inputs, and outputs, of one name. Looks at whatever there is, valid or not."""
+    problems = []
+    for side in ("inputs", "outputs"):
+        seen: set[str] = set()
+        items = schema.get(side) if isinstance(schema, Mapping) else None
+        for i, item in enumerate(items if isinstance(items, list) else ()):
+            name = item.get("name") if isinstance(item, Mapping) else None
+            if isinstance(name, str) and name in seen:
+                message = f"the {side[:-1]} '{name}' is declared twice"
+                problems.append(document.problem(("schema", side, i, "name"), message))
+            seen.add(str(name))
+    return problems
+
+
 class _Paths:
-    """Turns the manifest's paths into paths from the root, and collects what is wrong with them."""
+    """The paths that a manifest names, from the root; and what is wrong with them.
 
-    def __init__(self, root: Path, read: Read) -> None:
-        self.root, self.read = root, read
-        self.folder = read.document.file.rpartition("/")[0]
+    Looks at every path that is there, also in a manifest that is invalid elsewhere.
+    """
 
-    def take(self, text: str | None, *path: str | int, must_exist: bool = True) -> str | None:
-        if text is None:
-            return None
-        relative, refused = contain(self.root, self.folder, text)
-        if not refused and must_exist and not os.path.lexists(os.path.join(self.root, relative)):
-            refused = f"'{relative}' does not exist"
-        if refused:
-            self.read.problems.append(self.read.document.problem(path, refused))
-        return relative
+    def __init__(self, root: Path, document: Document) -> None:
+        self.problems: list[Problem] = []
+        self.found: dict[DocumentPath, str] = {}
+        folder = document.file.rpartition("/")[0]
+        for path, text in _named_paths(document.data):
+            relative, refused = contain(root, folder, text)
+            if not refused and path[0] != "artifact" and not os.path.lexists(os.path.join(root, relative)):
+                refused = f"'{relative}' does not exist"
+            if refused:
+                self.problems.append(document.problem(path, refused))
+            else:
+                self.found[path] = relative
+
+    def at(self, *path: str | int) -> str | None:
+        """The path that stands at a place of the document; None if there is none, or a refused one."""
+        return self.found.get(path)
+
+
+def _named_paths(said: Mapping[str, Any]) -> Iterator[tuple[DocumentPath, str]]:
+    lineage, code = said.get("lineage"), said.get("code")
+    environment = lineage.get("environment") if isinstance(lineage, Mapping) else None
+    candidates: list[tuple[DocumentPath, Any]] = [
+        ((name,), said.get(name))
+        for name in ("code", "artifact", "sample_data", "requirements", "params", "metrics", "card")
+    ]
+    candidates += [(("code", i), one) for i, one in enumerate(code if isinstance(code, list) else ())]
+    if isinstance(said.get("artifact"), Mapping):
+        candidates.append((("artifact", "path"), said["artifact"].get("path")))
+    if isinstance(environment, Mapping):
+        candidates += [
+            (("lineage", "environment", name), environment.get(name)) for name in ("dockerfile", "conda")
+        ]
+    yield from ((path, value) for path, value in candidates if isinstance(value, str) and value)
 
 
 def _manifest(file: str, said: Mapping[str, Any], paths: _Paths) -> Manifest:
     code = said.get("code", ())
+    roots = [paths.at("code")] if isinstance(code, str) else [paths.at("code", i) for i in range(len(code))]
     requirements = said.get("requirements", ())
-    roots = [code] if isinstance(code, str) else code
     batching = said.get("batching", {})
-    environment = said.get("lineage", {}).get("environment", {})
-    for name in ("dockerfile", "conda"):
-        paths.take(environment.get(name), "lineage", "environment", name)
     return Manifest(
         file=file,
         name=said["name"],
@@ -192,47 +257,51 @@ def _manifest(file: str, said: Mapping[str, Any], paths: _Paths) -> Manifest:
         owners=tuple(said.get("owners", ())),
         tags=said.get("tags", {}),
         model_class=said.get("model_class"),
-        code=tuple(
-            paths.take(one, "code", *([i] if one is not code else [])) or "" for i, one in enumerate(roots)
-        ),
+        code=tuple(root for root in roots if root is not None),
         include_import_prefixes=tuple(said.get("include_import_prefixes", ())),
         artifact=_artifact(said.get("artifact"), paths),
         image=said.get("image"),
         schema=_schema(said.get("schema")),
-        sample_data=paths.take(said.get("sample_data"), "sample_data"),
+        sample_data=paths.at("sample_data"),
         requirements=() if isinstance(requirements, str) else tuple(requirements),
-        requirements_file=paths.take(requirements if isinstance(requirements, str) else None, "requirements"),
+        requirements_file=paths.at("requirements"),
         batching=Batching(
-            batching.get("custom", False), batching.get("max_batch_size", Batching.max_batch_size)
+            batching.get("custom", False), int(batching.get("max_batch_size", Batching.max_batch_size))
         ),
         triton=said.get("triton", {}),
-        params=_file_or_map(said.get("params"), paths, "params"),
-        metrics=_file_or_map(said.get("metrics"), paths, "metrics"),
+        params=_file_or_map(said.get("params"), paths.at("params")),
+        metrics=_file_or_map(said.get("metrics"), paths.at("metrics")),
         lineage=said.get("lineage", {}),
         license=said.get("license"),
-        card=paths.take(said.get("card"), "card"),
+        card=paths.at("card"),
     )
 
 
 def _artifact(said: Any, paths: _Paths) -> ArtifactSource | None:
-    if said is None:
-        return None
-    if isinstance(said, str):
-        return ArtifactSource(path=paths.take(said, "artifact", must_exist=False))
+    """None, too, where its path was refused: there is nothing more to say of it then."""
+    if said is None or isinstance(said, str):
+        path = paths.at("artifact")
+        return ArtifactSource(path=path) if path else None
     source = dict(said)
     if "path" in source:
-        source["path"] = paths.take(source["path"], "artifact", "path", must_exist=False)
-    ways = [name for name in ("path", "stage", "url", "registry") if name in source]
-    if len(ways) != 1 and ways != ["path", "stage"]:
-        message = (
-            f"names {' and '.join(ways) or 'nothing'}; exactly one of path, stage, url, registry is expected"
-        )
-        paths.read.problems.append(paths.read.document.problem(("artifact",), message))
+        source["path"] = paths.at("artifact", "path")
+        if source["path"] is None:
+            return None
     return ArtifactSource(**source)
 
 
-def _file_or_map(said: Any, paths: _Paths, name: str) -> Any:
-    return paths.take(said, name) if isinstance(said, str) else said
+def _unclear_artifact(document: Document, said: Any) -> list[Problem]:
+    ways = [n for n in ("path", "stage", "url", "registry") if isinstance(said, Mapping) and n in said]
+    if not isinstance(said, Mapping) or len(ways) == 1 or ways == ["path", "stage"]:
+        return []
+    message = (
+        f"names {' and '.join(ways) or 'nothing'}; exactly one of path, stage, url, registry is expected"
+    )
+    return [document.problem(("artifact",), message)]
+
+
+def _file_or_map(said: Any, path: str | None) -> Any:
+    return path if isinstance(said, str) else said
 
 
 def _schema(said: Any) -> ModelSchema | None:
@@ -241,7 +310,9 @@ def _schema(said: Any) -> ModelSchema | None:
 
     def items(side: str) -> list[ModelSchemaItem]:
         return [
-            ModelSchemaItem(i["name"], DataType(i["data_type"]), list(i["shape"]), i.get("optional"))
+            ModelSchemaItem(
+                i["name"], DataType(i["data_type"]), [int(n) for n in i["shape"]], i.get("optional")
+            )
             for i in said[side]
         ]
 

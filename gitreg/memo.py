@@ -11,15 +11,20 @@ import contextlib
 import json
 import os
 import sqlite3
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 Stamp = list[int]
 Stamps = dict[str, "Stamp | None"]
 # Two writes within one tick of the kernel's clock have one time stamp; ticks last up to 10 ms.
 _TICK_NS = 20_000_000
+# Another layout of the table gets another name.
+_TABLE = "memo_1"
+
+T = TypeVar("T")
 
 
 def stamp(path: str | Path) -> Stamp | None:
@@ -48,12 +53,13 @@ class Memo:
         self.file = folder / "memo.sqlite" if folder else None
         self.version = version
         self._open: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
 
     def recall(self, kind: str) -> dict[str, Any]:
         """Every outcome of a kind whose files are as they were, by key."""
         found: dict[str, Any] = {}
         known: dict[str, Stamp | None] = {}
-        for key, text in self._rows("SELECT key, value FROM memo WHERE kind = ? AND version = ?", kind):
+        for key, text in self._rows(f"SELECT key, value FROM {_TABLE} WHERE kind = ? AND version = ?", kind):
             value = json.loads(text)
             if _unchanged(value["files"], known):
                 found[key] = value["outcome"]
@@ -61,7 +67,7 @@ class Memo:
 
     def recall_one(self, kind: str, key: str) -> Any:
         """The outcome of one key, or None."""
-        query = "SELECT key, value FROM memo WHERE kind = ? AND version = ? AND key = ?"
+        query = f"SELECT key, value FROM {_TABLE} WHERE kind = ? AND version = ? AND key = ?"
         for _, text in self._rows(query, kind, key):
             value = json.loads(text)
             return value["outcome"] if _unchanged(value["files"], {}) else None
@@ -75,36 +81,30 @@ class Memo:
             for key, (files, outcome) in outcomes.items()
             if all(one is None or one[1] < limit for one in files.values())
         ]
-        with self._guard() as connection:
-            if connection is not None and rows:
-                connection.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?)", rows)
+        if rows:
+            self._use(lambda c: c.executemany(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?)", rows))
 
     def _rows(self, query: str, kind: str, *rest: str) -> list[tuple[str, str]]:
-        with self._guard() as connection:
-            return (
-                []
-                if connection is None
-                else connection.execute(query, (kind, self.version, *rest)).fetchall()
-            )
-        return []
+        found = self._use(lambda c: c.execute(query, (kind, self.version, *rest)).fetchall())
+        return found or []
 
-    @contextlib.contextmanager
-    def _guard(self) -> Any:
-        """A connection in a transaction. A memory that cannot be used is a memory that is empty."""
-        try:
-            connection = self._connect()
-            if connection is None:
-                yield None
-                return
-            with connection:
-                yield connection
-        except sqlite3.OperationalError:
-            return  # locked for long, read-only, disk full: go on without
-        except (sqlite3.DatabaseError, ValueError, KeyError):
-            self.close()
-            if self.file:
-                with contextlib.suppress(OSError):
-                    self.file.unlink()
+    def _use(self, action: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Act in a transaction. A memory that cannot be used is a memory that is empty."""
+        with self._lock:
+            try:
+                connection = self._connect()
+                if connection is None:
+                    return None
+                with connection:
+                    return action(connection)
+            except sqlite3.OperationalError:
+                self.close()  # locked for long, read-only, disk full: go on without
+            except sqlite3.DatabaseError:
+                self.close()
+                if self.file:
+                    with contextlib.suppress(OSError):
+                        self.file.unlink()
+        return None
 
     def _connect(self) -> sqlite3.Connection | None:
         if self._open is None and self.file is not None:
@@ -116,7 +116,7 @@ class Memo:
             self._open.execute("PRAGMA journal_mode = WAL")
             self._open.execute("PRAGMA synchronous = OFF")
             self._open.execute(
-                "CREATE TABLE IF NOT EXISTS memo"
+                f"CREATE TABLE IF NOT EXISTS {_TABLE}"
                 " (kind TEXT, key TEXT, version TEXT, value TEXT, PRIMARY KEY (kind, key))"
             )
         return self._open

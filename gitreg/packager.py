@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     Sample = Mapping[str, "np.ndarray[Any, Any]"]
+
+
+# Triton's model name is a folder's name.
+_TRITON_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}\Z")
 
 
 class CustomTritonPackager:
@@ -77,8 +82,9 @@ class CustomTritonPackager:
         parts = self._parts(
             model_path, model_class, model_schema, model_path_source_type, include_import_prefixes
         )
-        name = model_name or parts.name
-        parts = _replaced(parts, name=name, revision=model_revision)
+        if model_name and not _TRITON_NAME.match(model_name):
+            raise Refused(f"model_name {model_name!r}: letters, digits, '.', '_' and '-' are expected")
+        parts = _replaced(parts, name=model_name or parts.name, revision=model_revision)
         return _package("triton", parts, dest_model_path)
 
     def create_raw_model_package(

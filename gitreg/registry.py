@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitreg import builder, checker, folders, git, isolation, memo
-from gitreg.declared import CUSTOM_PYTHON, Manifest, RegistryFile
+from gitreg.declared import CUSTOM_PYTHON, Manifest, Named, RegistryFile
 from gitreg.errors import GitregError, InvalidFiles, NotSupported, Problem, Refused
 from gitreg.gather import Gathered, gather
 from gitreg.manifest import find_root, manifest_files, read_manifest, read_registry
@@ -20,6 +20,7 @@ from gitreg.names import did_you_mean, parse_reference
 from gitreg.packages import Parts, content_digest, whole
 from gitreg.reports import CheckReport, ModelReport, advice
 from gitreg.store import Store, Tracked
+from gitreg.version import __version__
 
 if TYPE_CHECKING:
     from gitreg.schema import Sample
@@ -63,10 +64,8 @@ class Registry:
         """What earlier runs found; lives in Git's folder and can be deleted."""
         import sys
 
-        import gitreg
-
         place = git.git_folder(self.root)
-        version = f"{_MEMO_VERSION} {gitreg.__version__} {sys.version_info[:2]} {sys.prefix}"
+        version = f"{_MEMO_VERSION} {__version__} {sys.version_info[:2]} {sys.prefix}"
         return memo.Memo(place / "gitreg" if place else None, version)
 
     @cached_property
@@ -147,28 +146,25 @@ class Registry:
         """
         files = self._chosen(references)
         report = CheckReport(len(files))
-        names: list[tuple[str, str]] = []
+        names: list[Named] = []
         runnable: list[str] = []
         verdicts = self.memo.recall("stacked")
-        for file, name, _, problems in checker.check_models(self.root, files, self._visible, self.memo):
+        for file, named, problems in checker.check_models(self.root, files, self._visible, self.memo):
             report.problems += problems
-            if name:
-                names.append((file, name))
+            if named:
+                names.append(named)
             if run and not any(p.level == "error" for p in problems):
                 runnable.append(file)
             elif file in verdicts:
                 report.problems += advice(file, verdicts[file])
             if progress:
-                progress(name or file)
+                progress(named.name if named else file)
         for file in runnable:
             report.problems += self._run_samples(file, timeout)
-        everyone = (
-            names
-            if not references
-            else [(f, m.name) for f in self.files if (m := read_manifest(self.root, f).manifest)]
-        )
-        report.problems += checker.check_names(everyone)
-        report.problems += checker.check_stages(self.root, self.file, {name for _, name in everyone})
+        if references:
+            names = [n for f in self.files if (n := read_manifest(self.root, f).named)]
+        report.problems += checker.check_names(names)
+        report.problems += checker.check_stages(self.root, self.file, {one.name for one in names})
         order = {"error": 0, "warning": 1, "note": 2}
         report.problems = sorted(set(report.problems), key=lambda p: (order[p.level], p))
         return report
@@ -257,8 +253,8 @@ class Registry:
         problems = [p for g in gathered for p in g.errors]
         if problems:
             raise InvalidFiles(problems, "gitreg check shows every problem of every model")
-        names = [(g.file, g.manifest.name) for g in gathered if g.manifest]
-        names += [(file, report.model) for file, report in reports.items()]
+        names = [g.named for g in gathered if g.named]
+        names += [Named(file, report.model) for file, report in reports.items()]
         if twice := checker.check_names(sorted(names)):
             raise InvalidFiles(twice)
 

@@ -67,20 +67,57 @@ def array_of(item: ModelSchemaItem, value: Any) -> Array:
         return plain.astype(kind.dtype)
     fits = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}[kind.dtype.kind]
     if plain.dtype.kind not in fits:
-        came = "rows of different lengths" if plain.dtype.kind == "O" else _came(plain)
-        raise ValueError(f"expected {item.describe()}, got {came}")
-    if kind.dtype.kind in "iu" and plain.size:
-        info, low, high = np.iinfo(kind.dtype), int(plain.min()), int(plain.max())
-        if low < info.min or high > info.max:
-            out = low if low < info.min else high
-            raise ValueError(
-                f"expected {item.describe()}, got {out}, out of its range [{info.min}, {info.max}]"
-            )
+        raise ValueError(f"expected {item.describe()}, got {_came(plain)}")
+    if plain.dtype.kind in "iuf" and isinstance(value, list) and _holds_boolean(value):
+        raise ValueError(f"expected {item.describe()}, got booleans among numbers")
     with np.errstate(over="ignore"):
-        return plain.astype(kind.dtype)
+        array = plain.astype(kind.dtype)
+    if plain.size and (lost := _out_of_range(plain, array)):
+        raise ValueError(f"expected {item.describe()}, got {lost}")
+    return array
+
+
+def _holds_boolean(value: list[Any]) -> bool:
+    """Whether there is a boolean below, which NumPy would read as 0 or 1."""
+    todo: list[Any] = [value]
+    while todo:
+        for one in todo.pop():
+            if isinstance(one, list):
+                todo.append(one)
+            elif isinstance(one, bool):
+                return True
+    return False
+
+
+def _out_of_range(plain: Array, array: Array) -> str | None:
+    """The value that a type cannot hold, if there is one."""
+    import numpy as np
+
+    if array.dtype.kind in "iu":
+        info = np.iinfo(array.dtype)
+        low, high = int(plain.min()), int(plain.max())
+        if info.min <= low and high <= info.max:
+            return None
+        return f"{low if low < info.min else high}, out of its range [{info.min}, {info.max}]"
+    if array.dtype.kind == "f" and plain.dtype.kind in "iuf":
+        lost = np.isinf(array) & ~np.isinf(plain)
+        if lost.any():
+            return f"{plain[lost].ravel()[0]}, out of its range"
+    return None
 
 
 def _came(plain: Array) -> str:
+    """What came, for a person; NumPy keeps as objects what it cannot put into one array."""
+    if plain.dtype.kind == "O":
+        elements = plain.ravel().tolist()
+        if any(isinstance(e, (list, tuple)) for e in elements):
+            return "rows of different lengths"
+        if any(isinstance(e, int) and abs(e) >= 1 << 63 for e in elements):
+            return (
+                f"{next(e for e in elements if isinstance(e, int) and abs(e) >= 1 << 63)}, out of its range"
+            )
+        odd = next((e for e in elements if not isinstance(e, (int, float))), None)
+        return "nothing (null)" if odd is None else f"a {type(odd).__name__}"
     words = {"U": "strings", "S": "strings", "b": "booleans", "f": "floats", "i": "integers", "u": "integers"}
     return f"{words.get(plain.dtype.kind, plain.dtype.name)} of shape {list(plain.shape)}"
 
@@ -144,7 +181,7 @@ def plain(array: Array) -> Any:
     if array.dtype == np.float32:
         flat = [float(str(v)) for v in array.ravel()]
         return np.array(flat, dtype=object).reshape(array.shape).tolist() if array.size else array.tolist()
-    if array.dtype.kind == "O":
+    if array.dtype.kind in "OS":
         return _map(array.tolist(), _text)
     return array.tolist()
 
@@ -202,7 +239,7 @@ def sample_mistakes(
         elif item.name in sample and (mistake := item.mismatch(sample[item.name], batched)):
             mistakes.append((item.name, mistake))
     mistakes += [(name, "is not an input of the schema") for name in sorted(names - known)]
-    lengths = {len(sample[name]) for name in sample if name in known and sample[name].ndim}
+    lengths = {len(a) for name, a in sample.items() if name in known and getattr(a, "ndim", None)}
     if batched and not mistakes and len(lengths) > 1:
         mistakes.append(("", f"inputs with different batch lengths: {sorted(lengths)}"))
     return mistakes
@@ -239,33 +276,39 @@ def infer_schema(inputs: Any, outputs: Any = None) -> ModelSchema:
 
 
 def _items(side: str, data: Any) -> list[ModelSchemaItem]:
-    import numpy as np
-
     samples: Sequence[Mapping[str, Any]] = data if isinstance(data, (list, tuple)) else [data]
     if not samples or not all(isinstance(s, Mapping) for s in samples):
         raise Refused(f"{side}s: expected a mapping of name to array, or a list of them")
     names = list(dict.fromkeys(name for sample in samples for name in sample))
     items = []
     for name in names:
-        arrays = [_as_array(sample[name]) for sample in samples if name in sample]
+        arrays = [_as_array(side, name, sample[name]) for sample in samples if name in sample]
         kinds = {DataType.of(a.dtype) for a in arrays}
         if len(kinds) > 1 or DataType.UNKNOWN in kinds:
             raise Refused(f"{side} {name!r}: no one data type for {sorted({a.dtype.name for a in arrays})}")
         shapes = [a.shape or (1,) for a in arrays]
         if len({len(shape) for shape in shapes}) > 1:
             raise Refused(f"{side} {name!r}: samples of different ranks: {sorted(set(shapes))}")
-        shape = [
-            n[0] if len(set(n)) == 1 else -1 for n in (list(column) for column in zip(*shapes, strict=True))
-        ]
+        columns = list(zip(*shapes, strict=True))
+        shape = [int(column[0]) if len(set(column)) == 1 and column[0] else -1 for column in columns]
         optional = True if side == "input" and len(arrays) < len(samples) else None
-        items.append(ModelSchemaItem(name, kinds.pop(), [int(np.int64(n)) for n in shape], optional))
+        items.append(ModelSchemaItem(name, kinds.pop(), shape, optional))
     return items
 
 
-def _as_array(value: Any) -> Array:
+def _as_array(side: str, name: str, value: Any) -> Array:
     import numpy as np
 
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.dtype.kind != "O":
         return value
-    array = np.asarray(value)
-    return array.astype(np.float32) if array.dtype == np.float64 else array
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError):
+        raise Refused(f"{side} {name!r}: rows of different lengths") from None
+    if array.dtype.kind == "O":
+        odd = next((e for e in array.ravel().tolist() if not isinstance(e, (str, bytes))), "")
+        if odd != "":
+            raise Refused(f"{side} {name!r}: no data type for a {type(odd).__name__}")
+    return (
+        array.astype(np.float32) if array.dtype == np.float64 and not isinstance(value, np.ndarray) else array
+    )

@@ -23,6 +23,7 @@ from gitreg.names import did_you_mean
 # Carried by every package in a form of its own; see gitreg/model.py.
 CARRIED = "gitreg"
 LARGE_DATA_FILE = 50 << 20
+_SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 
 
 @dataclass
@@ -147,11 +148,10 @@ class _Walk:
                 continue
             try:
                 self.trees[name] = syntax = ast.parse(file.read_bytes(), filename=str(file))
-            except (SyntaxError, ValueError) as error:
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 line, column = getattr(error, "lineno", 0) or 0, getattr(error, "offset", 0) or 0
-                self.broken.append(
-                    Problem(self.tree.name(file), line, column, "", f"not Python: {error.args[0]}")
-                )
+                why = str(error.args[0]) if error.args else "too complex for Python's own parser"
+                self.broken.append(Problem(self.tree.name(file), line, column, "", f"not Python: {why}"))
                 continue
             is_package = file.name == "__init__.py"
             for wanted in imports(syntax, name, is_package):
@@ -225,23 +225,39 @@ class _Walk:
                 self.bundle.warnings.append(Problem(self.tree.name(file), 0, 0, "", message, "warning"))
 
     def find(self, name: str) -> Path | None:
-        """The file of a module, or the folder of a package without `__init__.py`."""
-        parts = name.split(".")
-        namespace: Path | None = None
-        for root in self.search(name):
-            folder = root.joinpath(*parts[:-1])
-            self.bundle.watched.add(folder)
-            # A regular package anywhere above shadows what later roots hold, as in Python itself.
-            place = folder / parts[-1]
-            for suffix in (".py", *EXTENSION_SUFFIXES):
-                if (place / f"__init__{suffix}").is_file():
-                    return place / f"__init__{suffix}"
-            for suffix in (".py", *EXTENSION_SUFFIXES):
-                if (candidate := folder / f"{parts[-1]}{suffix}").is_file():
-                    return candidate
-            if namespace is None and place.is_dir() and parts[-1].isidentifier():
-                namespace = place
-        return namespace
+        """The file of a module, or the first folder of a package without `__init__.py`."""
+        file, folders = self.locate(name)
+        return file or (folders[0] if folders else None)
+
+    def locate(self, name: str) -> tuple[Path | None, list[Path]]:
+        """Find a module the way Python does.
+
+        Returns:
+            Its file, or else the folders that make up the package without `__init__.py`.
+        """
+        places, file = list(self.search(name)), None
+        for part in name.split("."):
+            if file is not None and not file.name.startswith("__init__."):
+                return None, []  # a module has no submodules
+            file, places = self._step(places, part)
+            if file is None and not places:
+                return None, []
+        return file, places
+
+    def _step(self, places: list[Path], part: str) -> tuple[Path | None, list[Path]]:
+        """One part of a dotted name: the file found and where its submodules are looked for."""
+        namespaces: list[Path] = []
+        for place in places:
+            self.bundle.watched.add(place)
+            for suffix in _SUFFIXES:
+                if (found := place / part / f"__init__{suffix}").is_file():
+                    return found, [place / part]
+            for suffix in _SUFFIXES:
+                if (found := place / f"{part}{suffix}").is_file():
+                    return found, []
+            if part.isidentifier() and (place / part).is_dir():
+                namespaces.append(place / part)
+        return None, namespaces
 
     def search(self, name: str) -> Iterable[Path]:
         yield from self.tree.roots
@@ -276,21 +292,26 @@ class _Walk:
 
     def add_data_files(self) -> None:
         """Take the files that are not Python from every bundled package's folder."""
-        folders = {}
-        for name, file in self.modules.items():
+        for name, file in sorted(self.modules.items()):
             if file is None:
-                found = self.find(name)
-                if found is not None and found.is_dir():
-                    folders[name] = found
-            elif file.name.startswith("__init__."):
-                folders[name] = file.parent
-        for name, folder in sorted(folders.items()):
-            for file in self.data_files(folder):
-                if file.stat().st_size > LARGE_DATA_FILE:
-                    size = file.stat().st_size >> 20
-                    message = f"a data file of {size} MiB is bundled as code; is it an artifact?"
-                    self.bundle.warnings.append(Problem(self.tree.name(file), 0, 0, "", message, "warning"))
-                self.take(f"{name.replace('.', '/')}/{file.relative_to(folder).as_posix()}", file)
+                folders = self.locate(name)[1]
+            else:
+                folders = [file.parent] if file.name.startswith("__init__.") else []
+            for folder in folders:
+                for data in self.data_files(folder):
+                    self.add_data_file(
+                        f"{name.replace('.', '/')}/{data.relative_to(folder).as_posix()}", data
+                    )
+
+    def add_data_file(self, path: str, file: Path) -> None:
+        """Take one data file; the first of a name wins."""
+        if path in self.bundle.files:
+            return
+        size = file.stat().st_size
+        if size > LARGE_DATA_FILE:
+            message = f"a data file of {size >> 20} MiB is bundled as code; is it an artifact?"
+            self.bundle.warnings.append(Problem(self.tree.name(file), 0, 0, "", message, "warning"))
+        self.take(path, file)
 
     def data_files(self, folder: Path) -> Iterator[Path]:
         self.bundle.watched.add(folder)

@@ -23,6 +23,8 @@ from gitreg.errors import Outside, Refused
 
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
 Hashes = tuple[str, str]
+# A dvc.lock lists every file of every stage, and so outgrows what people write.
+_MAX_LOCK = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Store:
         return [lock for lock in candidates if os.path.isfile(self.root / lock)]
 
     def _read(self, file: str) -> Mapping[str, Any]:
-        document, problems = parse((self.root / file).read_bytes(), file)
+        document, problems = parse((self.root / file).read_bytes(), file, _MAX_LOCK)
         if problems:
             raise Refused(str(problems[0]))
         if not isinstance(document.data, Mapping):

@@ -1,0 +1,122 @@
+"""The rooms of the house and the one way imports go: DOOR -> WORK -> HAND -> RULE -> WORD."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import gitreg
+
+HOUSE = Path(gitreg.__file__).parent
+ORDER = ("DOOR", "WORK", "HAND", "RULE", "WORD")
+ROOMS = {
+    "DOOR": "__init__ __main__ cli",
+    "WORK": "registry builder gather checker packager loader verifier scaffold doctor",
+    "HAND": "manifest datafiles git store source isolation folders memo server",
+    "RULE": "documents schema imports packages flavors",
+    "WORD": "names model declared errors reports version",
+    "CARRIED": "isolated",
+}
+ROOM = {name: room for room, names in ROOMS.items() for name in names.split()}
+FILES = sorted(file for file in HOUSE.rglob("*.py") if "templates" not in file.parts)
+SYNTAX = {file: ast.parse(file.read_bytes()) for file in FILES}
+
+
+def owner(file: Path) -> str:
+    """`cli` of gitreg/cli/output.py, `store` of gitreg/store.py."""
+    return file.relative_to(HOUSE).parts[0].removesuffix(".py")
+
+
+def imported(syntax: ast.Module) -> Iterator[str]:
+    """Dotted names of all imports, those in functions and under TYPE_CHECKING included."""
+    for node in ast.walk(syntax):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            assert node.module
+            whole = node.module == "gitreg"
+            yield from (f"gitreg.{alias.name}" for alias in node.names) if whole else [node.module]
+
+
+def test_every_module_has_a_room() -> None:
+    assert {owner(file) for file in FILES} - set(ROOM) == set()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.relative_to(HOUSE).as_posix())
+def test_imports_go_down_and_never_up(file: Path) -> None:
+    me, room = owner(file), ROOM[owner(file)]
+    for name in imported(SYNTAX[file]):
+        parts = name.split(".")
+        if parts[0] != "gitreg" or room == "CARRIED":
+            continue
+        other = parts[1] if len(parts) > 1 and parts[1] in ROOM else "__init__"
+        if ROOM[other] == "CARRIED" or other == me:
+            continue
+        step = ORDER.index(ROOM[other]) - ORDER.index(room)
+        assert step > 0 or (step == 0 and room != "HAND"), f"{room} {me} imports {ROOM[other]} {other}"
+
+
+def test_what_packages_carry_needs_nothing_but_numpy_and_triton() -> None:
+    allowed = {*sys.stdlib_module_names, "numpy", "triton_python_backend_utils"}
+    for file in [HOUSE / "model.py", *(HOUSE / "isolated").glob("*.py")]:
+        # The child's `import gitreg` is the package's own copy of model.py.
+        extra = {"gitreg"} if file.name == "child.py" else set()
+        assert {name.partition(".")[0] for name in imported(SYNTAX[file])} <= allowed | extra, file.name
+
+
+def test_rules_do_no_input_or_output() -> None:
+    touching = {
+        "read_text",
+        "read_bytes",
+        "write_text",
+        "write_bytes",
+        "iterdir",
+        "glob",
+        "stat",
+        "exists",
+        "is_file",
+    }
+    for file in (f for f in FILES if ROOM[owner(f)] in ("RULE", "WORD")):
+        assert not {"os", "io", "shutil", "subprocess", "sqlite3", "socket"} & set(imported(SYNTAX[file])), (
+            file
+        )
+        own = [n for n in ast.walk(SYNTAX[file]) if isinstance(n, ast.FunctionDef) and n.name == "own_file"]
+        allowed = {id(inner) for function in own for inner in ast.walk(function)}
+        for node in (n for n in ast.walk(SYNTAX[file]) if isinstance(n, ast.Call) and id(n) not in allowed):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            builtin = isinstance(node.func, ast.Name) and called == "open"
+            assert not builtin and called not in touching, f"{file.name}:{node.lineno}"
+
+
+def test_only_the_command_line_prints() -> None:
+    for file in (f for f in FILES if owner(f) != "cli"):
+        for node in (n for n in ast.walk(SYNTAX[file]) if isinstance(n, ast.Call)):
+            assert ast.unparse(node.func) not in ("print", "click.echo", "sys.stdout.write"), (
+                f"{file.name}:{node.lineno}"
+            )
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.relative_to(HOUSE).as_posix())
+def test_no_file_has_450_lines(file: Path) -> None:
+    assert len(file.read_text().splitlines()) < 450
+
+
+def test_the_command_line_starts_without_what_is_slow_to_import() -> None:
+    code = "import gitreg.cli, sys; print(*{m.partition('.')[0] for m in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"dvc", "git", "numpy", "jsonschema", "yaml", "rich", "google", "packaging"} & set(
+        loaded.split()
+    )
+
+
+def test_every_public_name_resolves_and_no_other() -> None:
+    assert sorted(gitreg.__all__) == sorted(dir(gitreg)) == sorted({*gitreg.__all__})
+    for name in gitreg.__all__:
+        assert getattr(gitreg, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = gitreg.nothing
