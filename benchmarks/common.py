@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from gitreg.scaffold import init
 
@@ -47,6 +48,16 @@ def run(*command: str, cwd: Path | None = None) -> float:
             f"{' '.join(command)} exits {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
         )
     return elapsed
+
+
+def launched(*command: str, cwd: Path) -> dict[str, Any]:
+    """Run a command through launch.py; what it cost. It must succeed."""
+    launcher = [sys.executable, "-I", str(Path(__file__).with_name("launch.py"))]
+    done = subprocess.run([*launcher, *command], cwd=cwd, env=ENVIRONMENT, capture_output=True, check=True)
+    cost: dict[str, Any] = json.loads(done.stdout)
+    if cost["code"]:
+        raise SystemExit(f"{' '.join(command)} exits {cost['code']}:\n{cost['said']}")
+    return cost
 
 
 def fastest(candidates: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:

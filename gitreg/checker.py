@@ -80,7 +80,7 @@ def check_names(names: Sequence[Named]) -> list[Problem]:
     for one in names:
         other = first.setdefault(one.name.casefold(), one)
         if other.file != one.file:
-            case = "" if other.name == one.name else f" differs from '{other.name}' only in case; that"
+            case = "" if other.name == one.name else f" differs from '{other.name}' only in case; that name"
             message = f"'{one.name}'{case} is taken by {other.file}"
             problems.append(Problem(one.file, one.line, one.column, "name", message))
     return problems
