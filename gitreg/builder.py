@@ -158,9 +158,11 @@ def failure(name: str, outcome: isolation.Outcome) -> ModelFailed:
         text += "\n  the model printed:\n" + "\n".join(f"    {line}" for line in tail)
     hint = None
     if "ModuleNotFoundError" in (outcome.error or "") or "ImportError" in (outcome.error or ""):
-        hint = "a package sees its bundled modules and installed requirements only: docs/build.md, Bundling"
+        hint = (
+            "a package sees what is bundled or installed; `code` says where modules are bundled from"
+        )
     elif "did not finish" in (outcome.error or ""):
-        hint = "gitreg build --timeout SECONDS, `build: {timeout: ...}` in registry.yaml, or GITREG_TIMEOUT"
+        hint = "--timeout SECONDS, GITREG_TIMEOUT, or `build: {timeout: ...}` in registry.yaml"
     return ModelFailed(text, hint)
 
 
@@ -198,9 +200,7 @@ def claim(place: Path, kind: str) -> None:
     foreign = sorted(differences(place, record, deep=False))
     if foreign:
         listed = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
-        raise Refused(
-            f"{place} holds what gitreg did not put there: {listed}", "move it away, or choose another -o"
-        )
+        raise Refused(f"{place} is not as gitreg made it: {listed}", "move it away, or choose another -o")
 
 
 def find_record(folder: Path) -> dict[str, Any] | None:

@@ -312,7 +312,9 @@ def _explain(document: Document, error: ValidationError) -> Iterator[Problem]:
         rest = f": {schema['description']}" if "description" in schema else ""
         yield document.problem(path, f"{_show(value)} is not {_a(title)}{rest}")
     elif rule == "type":
-        yield document.problem(path, _type_message(expected, value, title))
+        yield document.problem(
+            path, _type_message(expected, value, title, str(schema.get("description", "")))
+        )
     elif rule in ("minItems", "minProperties", "minLength") and not value:
         yield document.problem(path, "may not be empty")
     else:
@@ -333,15 +335,16 @@ def _branch(document: Document, error: ValidationError) -> Iterator[Problem]:
             yield from _explain(document, one)
         return
     wanted = [str(e.validator_value) for group in groups.values() for e in group if e.validator == "type"]
-    yield document.problem(tuple(error.absolute_path), _type_message(wanted, error.instance, "value"))
+    yield document.problem(tuple(error.absolute_path), _type_message(wanted, error.instance))
 
 
-def _type_message(wanted: str | Sequence[str], value: Any, title: str) -> str:
+def _type_message(wanted: str | Sequence[str], value: Any, title: str = "", rule: str = "") -> str:
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     expected = " or ".join(_JSON_NAMES.get(str(name), str(name)) for name in names)
     message = f"expected {expected}, got {_show(value)}"
     if names == ["string"] and isinstance(value, (int, float)):
-        message += f' (in quotes, "{value}", a {title if title != "value" else "number"} is a string)'
+        rule = rule if title != "value" else ""
+        message += f" ({_a(title)} is {rule})" if rule else f' ("{value}", in quotes, is a string)'
     return message
 
 

@@ -175,6 +175,10 @@ class _Gatherer:
 
     def samples(self) -> None:
         manifest = self.manifest
+        if manifest.type == CUSTOM_PYTHON and "sample_data" not in self.document.data:
+            self.problem(
+                (), "no sample_data: a build can load this model, and not ask it anything", "warning"
+            )
         if not manifest.sample_data or manifest.schema is None:
             return
         if any(p.path == "sample_data" for p in self.gathered.problems):

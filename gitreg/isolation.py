@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -77,22 +78,29 @@ class Outcome:
     stacked: dict[str, float] | None = None
 
 
-def default_timeout() -> float:
-    """Seconds a model may take: the environment's GITREG_TIMEOUT, else 120."""
+def environment_timeout() -> float | None:
+    """Seconds a model may take as GITREG_TIMEOUT says; None where it is not set.
+
+    Raises:
+        Usage: it is not a positive number.
+    """
     text = os.environ.get("GITREG_TIMEOUT", "")
     try:
-        return float(text) if text else DEFAULT_TIMEOUT
+        seconds = float(text) if text else None
     except ValueError:
-        raise Usage(f"GITREG_TIMEOUT is {text!r}; a number of seconds is expected") from None
+        seconds = -1.0
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise Usage(f"GITREG_TIMEOUT is {text!r}; a positive number of seconds is expected")
+    return seconds
 
 
 def run(task: Task, timeout: float | None = None) -> Outcome:
     """Run a task in a fresh process of this interpreter, and end every process it leaves behind.
 
     Args:
-        timeout: seconds for everything together; None for the default.
+        timeout: seconds for everything together; None for GITREG_TIMEOUT, else 120.
     """
-    limit = timeout or default_timeout()
+    limit = timeout or environment_timeout() or DEFAULT_TIMEOUT
     with tempfile.TemporaryDirectory(prefix="gitreg-") as name:
         folder = Path(name)
         (folder / "work").mkdir()

@@ -137,7 +137,7 @@ def read_registry(root: Path) -> RegistryFile:
     """
     document, problems = read_yaml(root, REGISTRY_FILE, "registry")
     if problems:
-        raise InvalidFiles(problems, "docs/declare.md describes registry.yaml")
+        raise InvalidFiles(problems, "schemas/registry.schema.json describes every field")
     said = document.data
     build = said.get("build", {})
     if not math.isfinite(build.get("timeout", 1)):

@@ -141,18 +141,20 @@ class ModelSchemaItem:
         expected = f"expected {self.data_type.value} {wanted}"
         if not isinstance(value, np.ndarray):
             return f"{expected}, got a Python {type(value).__name__}"
+        came = DataType.of(value.dtype)
+        got = f"{value.dtype.name if came is DataType.UNKNOWN else came.value} {list(value.shape)}"
         if self.data_type is DataType.STRING:
             if value.dtype.kind not in "OSU":
-                return f"{expected}, got {value.dtype.name} {list(value.shape)}"
+                return f"{expected}, got {got}"
             for element in value.flat if value.dtype.kind == "O" else ():
                 if not isinstance(element, (bytes, str)):
                     return f"{expected}, got an element of type {type(element).__name__}"
         elif value.dtype != self.data_type.dtype:
-            return f"{expected}, got {value.dtype.name} {list(value.shape)}"
+            return f"{expected}, got {got}"
         fits = len(wanted) == value.ndim and all(
             w in (-1, n) for w, n in zip(wanted, value.shape, strict=True)
         )
-        return None if fits else f"{expected}, got {value.dtype.name} {list(value.shape)}"
+        return None if fits else f"{expected}, got {got}"
 
 
 @dataclass(frozen=True)

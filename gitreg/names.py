@@ -41,7 +41,7 @@ def parse_reference(text: str) -> Reference:
     model, at, version = text.partition("@")
     model, hash_sign, stage = model.partition("#") if not at else (model, "", "")
     if not NAME.match(model):
-        raise Usage(f"{model!r} is not a model name: {NAME_RULE}", "gitreg check lists the models")
+        raise Usage(f"{model!r} is not a model name: {NAME_RULE}")
     if at and version.isdigit():
         raise Usage(
             f"{text!r}: an ordinal does not name a version here", f"write a version, as {model}@1.0.0"

@@ -176,9 +176,10 @@ class Registry:
         if gathered.manifest.type != CUSTOM_PYTHON:
             return []
         try:
+            self._fetch([gathered.tracked] if gathered.tracked else [])
             parts = self._parts(gathered)
             with self.scratch() as place:
-                built = builder.package(parts, {"raw": place / "raw"}, place, timeout or self.file.timeout)
+                built = builder.package(parts, {"raw": place / "raw"}, place, self._limit(timeout))
         except GitregError as error:
             return [Problem(file, 0, 0, "", error.message)]
         self._remember_stacked(gathered, built.stacked)
@@ -246,6 +247,10 @@ class Registry:
                 raise
         return [reports[file] for file in files]
 
+    def _limit(self, timeout: float | None) -> float:
+        """Seconds a model may take: what the call says, GITREG_TIMEOUT, registry.yaml, 120."""
+        return timeout or isolation.environment_timeout() or self.file.timeout
+
     def _gather(self, file: str) -> Gathered:
         return gather(self.root, file, self.store, self._visible)
 
@@ -278,7 +283,7 @@ class Registry:
                 report.warnings.append(f"no Triton package: the type '{manifest.type}' has none yet")
             parts = self._parts(gathered)
             places = {kind: place / kind / manifest.name for kind in kinds}
-            built = builder.package(parts, places, place, timeout or self.file.timeout)
+            built = builder.package(parts, places, place, self._limit(timeout))
         except (Refused, NotSupported) as error:
             report.error = error
             return report
@@ -372,7 +377,7 @@ class Registry:
             folder = place / manifest.name
             builder.lay(whole("raw", parts), folder)
             task = replace(builder.task("raw", parts, folder), save=False, compare=False)
-            outcome = isolation.run(task, timeout or self.file.timeout)
+            outcome = isolation.run(task, self._limit(timeout))
         if outcome.error:
             raise builder.failure(manifest.name, outcome)
         return manifest, asked, outcome

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from gitreg import builder, flavors, folders, git, source, store
 from gitreg.datafiles import plain_samples
 from gitreg.declared import CUSTOM_PYTHON, Batching
-from gitreg.errors import GitregError, Refused
-from gitreg.manifest import contain, read_registry, schema_folder
+from gitreg.errors import GitregError, InvalidFiles, Refused
+from gitreg.manifest import contain, read_manifest, read_registry, schema_folder
+from gitreg.model import DataType
 from gitreg.names import NAME, NAME_RULE
 from gitreg.packages import Parts, yaml_bytes
 from gitreg.registry import Registry
@@ -177,6 +178,7 @@ def new(registry: Registry, name: str, origin: Path, asked: NewModel) -> Added:
 class _Adder:
     def __init__(self, registry: Registry, name: str, folder: Path, asked: NewModel) -> None:
         self.registry, self.name, self.folder, self.asked = registry, name, folder, asked
+        self.origin = folder
         self.made: list[Path] = []
         self.todo: list[str] = []
 
@@ -194,6 +196,7 @@ class _Adder:
             raise
 
     def _add(self, origin: Path) -> Added:
+        self.origin = origin
         found = detect(origin)
         kind = self.asked.type or (CUSTOM_PYTHON if self.asked.model_class else found.type)
         artifact = self.take(origin, origin.name if origin.is_file() else "artifacts")
@@ -206,11 +209,7 @@ class _Adder:
         self.track(artifact)
         schema = self.infer(samples, artifact, code, model_class)
         manifest = self.manifest(kind, artifact, code, model_class, samples, schema)
-        file = self.folder / "model.yaml"
-        self.made.append(file)
-        file.write_bytes(
-            b"# yaml-language-server: $schema=../../schemas/model.schema.json\n" + yaml_bytes(manifest)
-        )
+        self.write(manifest)
         return Added(
             self.folder.relative_to(self.registry.root).as_posix(),
             kind,
@@ -220,8 +219,22 @@ class _Adder:
             self.todo,
         )
 
-    def take(self, origin: Path, name: str) -> Path:
-        """Bring a file or folder into the model's folder."""
+    def write(self, manifest: dict[str, Any]) -> None:
+        """Write model.yaml, a field a line.
+
+        Raises:
+            InvalidFiles: what was asked for is not valid in a manifest.
+        """
+        file = self.folder / "model.yaml"
+        self.made.append(file)
+        head = "# yaml-language-server: $schema=../../schemas/model.schema.json\n"
+        file.write_bytes(head.encode() + b"".join(_field(key, value) for key, value in manifest.items()))
+        problems = read_manifest(self.registry.root, file.relative_to(self.registry.root).as_posix()).problems
+        if problems:
+            raise InvalidFiles(problems, "nothing was made")
+
+    def take(self, origin: Path, name: str, but: Sequence[Path] = ()) -> Path:
+        """Bring a file or folder into the model's folder, without the files that come on their own."""
         if origin.is_relative_to(self.folder):
             refused = contain(self.registry.root, "", origin.relative_to(self.registry.root).as_posix())[1]
             if refused:
@@ -233,7 +246,7 @@ class _Adder:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.made.append(target)
         if origin.is_dir():
-            files = folders.tree_files(origin)
+            files = [f for f in folders.tree_files(origin) if not _below(origin / f, but)]
             if not files:
                 raise Refused(f"{origin} is an empty folder")
             for file in files:
@@ -250,7 +263,8 @@ class _Adder:
         if self.asked.model_class:
             root = _absolute(self.asked.code) if self.asked.code else self.folder
             if self.asked.code and not root.is_relative_to(self.registry.root):
-                root = self.take(root, "src")
+                others = [self.origin, *([_absolute(self.asked.samples)] if self.asked.samples else [])]
+                root = self.take(root, "src", others)
             return root, self.asked.model_class
         cls = "".join(part.capitalize() for part in self.name.split("-"))
         module = f"{self.name.replace('-', '_')}_model"
@@ -283,6 +297,9 @@ class _Adder:
             return None
         plain = plain_samples(samples, samples.name)
         schema = infer_schema(plain)
+        whole = [item.name for item in schema.input_schema if item.data_type is DataType.LONG]
+        if whole and samples.suffix != ".npz":
+            self.todo.append(f"{', '.join(whole)}: whole numbers are taken for long; 1.0 makes them float")
         if not model_class or code is None or self.asked.model_class is None:
             self.todo.append("declare schema.outputs; what is there is a placeholder")
             return schema
@@ -352,6 +369,17 @@ class _Adder:
 def _absolute(path: Path) -> Path:
     """Without `..`, so that what lies below a folder can be told by its parts."""
     return Path(os.path.abspath(path))
+
+
+def _below(file: Path, places: Sequence[Path]) -> bool:
+    return any(file == place or place in file.parents for place in places)
+
+
+def _field(key: str, value: Any) -> bytes:
+    """One field of a manifest; YAML would put a mapping of plain values on one line."""
+    if isinstance(value, (dict, list)):
+        return yaml_bytes({key: value})
+    return f"{key}: {_yaml_word(value)}\n".encode()
 
 
 def _schema_data(schema: ModelSchema | None) -> dict[str, Any]:

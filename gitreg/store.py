@@ -25,6 +25,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
 Hashes = tuple[str, str]
 # A dvc.lock lists every file of every stage, and so outgrows what people write.
 _MAX_LOCK = 32 << 20
+_PUSH = "dvc push, where the artifact was made"
 
 
 @dataclass(frozen=True)
@@ -157,24 +158,24 @@ class Store:
         """
         if not wanted:
             return
-        from dvc.exceptions import DvcException
+        from dvc.exceptions import FileMissingError
         from dvc.repo import Repo
 
         names = ", ".join(f"'{t.path}'" for t in wanted[:3]) + (", ..." if len(wanted) > 3 else "")
         try:
             with _quiet(), Repo(str(self.root)) as repo:
                 repo.fetch(targets=[str(self.root / t.path) for t in wanted])
-        except DvcException as error:
-            raise Outside(
-                f"DVC cannot fetch {names}: {error}",
-                "dvc push, where the artifact was made, or dvc remote list",
-            ) from error
+        except FileMissingError as error:
+            raise Outside(f"DVC cannot fetch {names}: {error}", _PUSH) from error
+        except Exception as error:  # each kind of remote has errors of its own
+            why = str(error) or type(error).__name__
+            raise Outside(f"DVC cannot fetch {names}: {why}", _remote_hint(error)) from error
         lacking = [t for t in wanted if self.missing(t)]
         if lacking:
             one = lacking[0]
             raise Outside(
                 f"{one.by}: '{one.path}' has the hash {one.md5}, which neither the cache nor the remote has",
-                "dvc push, where the artifact was made",
+                _PUSH,
             )
 
     def artifact(self, tracked: Tracked) -> Artifact:
@@ -256,8 +257,17 @@ def init(root: Path, subdirectory: bool = False) -> None:
 def _quiet() -> Iterator[None]:
     """DVC reports to stdout, where gitreg's own answer belongs; its errors come as exceptions."""
     with contextlib.redirect_stdout(io.StringIO()):
-        logging.getLogger("dvc").setLevel(logging.CRITICAL)
+        for name in ("dvc", "dvc_data", "dvc_objects"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         yield
+
+
+def _remote_hint(error: Exception) -> str:
+    """What helps with a remote that did not answer as it should."""
+    plugin = re.search(r"requires '(dvc-[a-z0-9]+)'", str(error))
+    if plugin:
+        return f"pip install {plugin[1]}"
+    return "dvc remote list shows where DVC looked; are its address and the credentials right?"
 
 
 def _below(file: str, path: str) -> str:

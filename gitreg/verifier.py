@@ -128,15 +128,19 @@ def _load_and_ask(folder: Path, record: Mapping[str, Any], found: Verified, time
 
 
 def _raw_twin(folder: Path, record: Mapping[str, Any]) -> Path | None:
-    """The raw package of the same content in the same tree: a Triton package carries no samples."""
+    """The raw package beside it whose samples fit: a Triton package carries none of its own."""
     twin = folder.parent.parent / "raw" / folder.name
     other = builder.find_record(twin) if twin.is_dir() else None
-    same = (
-        other is not None
-        and other.get("digest") == record.get("digest")
-        and not builder.differences(twin, other, deep=True)
-    )
-    return twin / str(other["ordinal"]) if other is not None and same else None
+    if other is None or builder.differences(twin, other, deep=True):
+        return None
+    alike = ("model_class", "schema", "custom_batching")
+    same = all(other.get(key) == record.get(key) for key in alike)
+    return twin / str(other["ordinal"]) if same and _artifact(other) == _artifact(record) else None
+
+
+def _artifact(record: Mapping[str, Any]) -> Any:
+    artifact = record.get("artifact")
+    return artifact.get("digest") if isinstance(artifact, Mapping) else None
 
 
 def _samples(version: Path | None, schema: ModelSchema, custom: bool) -> Iterator[Sample]:

@@ -207,4 +207,4 @@ def _print_check(report: CheckReport) -> None:
         output.say(f"ok: {models}" + (f", {found}" if found else ""))
     else:
         output.say(f"error: {models}, {found}", err=True)
-        output.say("hint: docs/declare.md describes every field", err=True)
+        output.say("hint: schemas/model.schema.json describes every field of a manifest", err=True)

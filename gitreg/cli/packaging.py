@@ -142,7 +142,7 @@ def verify(package: str, timeout: float | None, json_: bool) -> None:
                 r.model,
                 r.version or "",
                 r.format,
-                "refused" if r.problems else "verified",
+                "refused" if r.problems else "verified" if r.loaded else "intact, not loaded",
                 r.samples,
                 r.digest[7:19],
             ]
@@ -155,7 +155,7 @@ def verify(package: str, timeout: float | None, json_: bool) -> None:
         for problem in result.problems:
             output.say(f"error: {result.path}: {problem}", err=True)
     if any(r.problems for r in results):
-        output.say("hint: gitreg build makes it again", err=True)
+        output.say("hint: move what is refused away; gitreg build makes it again", err=True)
         raise click.exceptions.Exit(1)
 
 

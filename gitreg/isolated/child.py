@@ -29,7 +29,7 @@ def main():
         _run(task, result)
         result["step"] = "done"
     except BaseException as error:  # SystemExit too: a model that exits has failed
-        result["error"] = _tell(error, task["code"])
+        result["error"] = _tell(error, task["code"], task["user_model"])
     with open(sys.argv[2], "w") as stream:
         json.dump(result, stream)
     # Threads and exit handlers of the model must not hold up or change the verdict.
@@ -201,12 +201,15 @@ def _best(call):
             return best
 
 
-def _tell(error, code):
+def _tell(error, code, user_model):
     """The error for a person: its type, text, and where in the user's own code it came from."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if f.filename.startswith(code)]
+    own = [f for f in frames if f.filename.startswith(code) and f.filename != user_model]
     where = f"{os.path.relpath(own[-1].filename, code)}:{own[-1].lineno}" if own else ""
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    start = frames.index(own[0]) if own else 0
+    text = "".join(
+        [*traceback.format_list(frames[start:]), *traceback.format_exception_only(type(error), error)]
+    )
     return {"type": type(error).__name__, "text": str(error), "where": where, "traceback": text[-20000:]}
 
 

@@ -11,6 +11,21 @@ import sys
 import numpy as np
 
 _STRINGS = np.dtype(object)
+# What the schema calls NumPy's types.
+_WORDS = {
+    "bool": "boolean",
+    "int8": "byte",
+    "uint8": "char",
+    "int16": "short",
+    "int32": "int",
+    "int64": "long",
+    "float32": "float",
+    "float64": "double",
+}
+
+
+def _word(dtype):
+    return "string" if dtype.kind in "OSU" else _WORDS.get(dtype.name, dtype.name)
 
 
 class OutputError(ValueError):
@@ -38,9 +53,9 @@ class Field:
     def wrong(self, value, batch=None):
         """The error that names this output, what came and what was expected."""
         shape = [*([] if batch is None else [batch]), *self.shape]
-        dtype = "string" if self.dtype == _STRINGS else self.dtype.name
+        dtype = _word(self.dtype)
         if isinstance(value, np.ndarray):
-            came = f"{'string' if value.dtype.kind in 'OSU' else value.dtype.name} {list(value.shape)}"
+            came = f"{_word(value.dtype)} {list(value.shape)}"
         else:
             came = f"a Python {type(value).__name__}"
         return OutputError(f"output '{self.name}': expected {dtype} {shape}, got {came}")

@@ -151,9 +151,12 @@ def yaml_bytes(data: Any) -> bytes:
     """YAML of plain data: keys in the order given, leaves in flow style, LF, UTF-8."""
     import yaml
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+        def ignore_aliases(self, data: Any) -> bool:
+            return True  # equal values are not one value, and anchors are hard to read
+
     text: str = yaml.dump(
-        data, Dumper=dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110
+        data, Dumper=Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110
     )
     return text.encode("utf-8", "surrogatepass")
 
