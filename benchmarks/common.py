@@ -18,9 +18,10 @@ from typing import Any
 from gitreg.scaffold import init
 
 GITREG = str(Path(sys.executable).with_name("gitreg"))
-# Neither the developer's Git configuration nor a running hook may decide what is measured.
+# Neither the developer's Git configuration nor a running hook may decide what is measured, and no start
+# may compile modules again that an installation has compiled.
 ENVIRONMENT = {
-    **{k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
+    **{k: v for k, v in os.environ.items() if not k.startswith("GIT_") and k != "PYTHONDONTWRITEBYTECODE"},
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
     **{

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import folders, isolation
+from gitreg import folders, isolation, memo
 from gitreg.declared import CUSTOM_PYTHON, Artifact, Contents, Link
 from gitreg.documents import own_yaml
 from gitreg.errors import ModelFailed, NotSupported, Refused
 from gitreg.model import DataType, ModelSchema
-from gitreg.packages import RECORD, Parts, record_path, whole
+from gitreg.packages import RECORD, Parts, contents_of, record_digest, record_of, record_path
 from gitreg.schema import canonical, rows
 
 if TYPE_CHECKING:
@@ -59,16 +61,62 @@ def package(parts: Parts, places: Mapping[str, Path], beside: Path, timeout: flo
     for kind, place in places.items():
         claim(place, kind)
     with folders.aside(beside) as new:
-        for kind in sorted(places):
-            contents = whole(kind, parts)
-            lay(contents, new / kind)
-            if parts.type == CUSTOM_PYTHON:
-                test(kind, parts, new / kind, built, timeout)
+        contents = {kind: contents_of(kind, parts) for kind in sorted(places)}
+        for kind, files in contents.items():
+            lay(files, new / kind)
+        if parts.type == CUSTOM_PYTHON:
+            _test(parts, contents, new, built, timeout)
+        else:
+            for kind, files in contents.items():
+                seal(kind, parts, files, new / kind)
         for kind, place in places.items():
             claim(place, kind)
             folders.put(new / kind, place)
             built.packages[kind] = place
     return built
+
+
+def _test(
+    parts: Parts, contents: dict[str, Contents], new: Path, built: Built, timeout: float | None
+) -> None:
+    """Load, ask and (the raw package) save the model from each package alone, in processes of their own.
+
+    The processes start and import while the artifact is hashed for the records, and wait to load it
+    until it is known to be sound.
+
+    Raises:
+        ModelFailed: with what the model printed and where it failed.
+        Refused: the artifact is corrupt; nothing was loaded then.
+    """
+    before = {kind: memo.stamps(_everything(new / kind)) for kind in contents}
+    gate = isolation.Gate()
+    with ThreadPoolExecutor(len(contents)) as pool:
+        running = {
+            kind: pool.submit(isolation.run, task(kind, parts, new / kind), timeout, gate)
+            for kind in contents
+        }
+        try:
+            for kind, files in contents.items():
+                record = seal(kind, parts, files, new / kind)
+                before[kind][str(record)] = memo.stamp(record)
+            gate.open()
+        finally:
+            gate.shut()
+    for kind, files in contents.items():
+        _judge(kind, parts, running[kind].result(), built)
+        built.warnings += restore(files, new / kind, before[kind])
+
+
+def seal(kind: str, parts: Parts, contents: Contents, folder: Path) -> Path:
+    """Write a package's record; the file.
+
+    Raises:
+        Refused: a file of the artifact is corrupt.
+    """
+    path = record_path(kind, parts.ordinal)
+    contents[path] = record_of(kind, parts, contents)
+    folders.write(folder / path, contents[path])  # type: ignore[arg-type]
+    return folder / path
 
 
 def lay(contents: Contents, folder: Path) -> None:
@@ -86,13 +134,37 @@ def lay(contents: Contents, folder: Path) -> None:
         one.chmod(0o755)
 
 
-def test(kind: str, parts: Parts, folder: Path, built: Built, timeout: float | None) -> None:
-    """Load, ask and (a raw package) save the model from the package alone, in a process of its own.
+def _everything(folder: Path) -> list[Path]:
+    return [folder / path for path in folders.tree_files(folder, bytecode=True)]
+
+
+def restore(contents: Contents, folder: Path, before: memo.Stamps) -> list[str]:
+    """Undo what a model did to its own package while it was tested; a warning for each file.
 
     Raises:
-        ModelFailed: with what the model printed and where it failed.
+        ModelFailed: it changed its artifact, through which the DVC cache may have been changed.
     """
-    outcome = isolation.run(task(kind, parts, folder), timeout)
+    after = memo.stamps(_everything(folder))
+    warnings = []
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) == after.get(name):
+            continue
+        path = Path(name).relative_to(folder).as_posix()
+        item = contents.get(path)
+        if isinstance(item, Link):
+            raise ModelFailed(
+                f"the model changed its own artifact: {path}", f"dvc status, and mend {item.source}"
+            )
+        if item is None:
+            Path(name).unlink()
+        else:
+            folders.write(Path(name), item)
+        warnings.append(f"the model wrote into its own package, which was undone: {path}")
+    return warnings
+
+
+def _judge(kind: str, parts: Parts, outcome: isolation.Outcome, built: Built) -> None:
+    """Take what came of a test into the report."""
     if outcome.error:
         raise failure(parts.name, outcome)
     found = answer_warnings(parts.schema, outcome.answers)
@@ -100,6 +172,13 @@ def test(kind: str, parts: Parts, folder: Path, built: Built, timeout: float | N
     if kind == "raw" or not built.answers:
         built.answers = outcome.answers
         built.stacked = outcome.stacked or built.stacked
+
+
+def whole(kind: str, parts: Parts, folder: Path) -> None:
+    """Lay out a package with its record, untested."""
+    contents = contents_of(kind, parts)
+    lay(contents, folder)
+    seal(kind, parts, contents, folder)
 
 
 def task(kind: str, parts: Parts, folder: Path) -> isolation.Task:
@@ -130,7 +209,7 @@ def free_answers(parts: Parts, folder: Path, timeout: float | None = None) -> li
     Raises:
         ModelFailed: it does not answer with a mapping of names to arrays.
     """
-    lay(whole("raw", parts), folder)
+    whole("raw", parts, folder)
     outcome = isolation.run(
         replace(task("raw", parts, folder), save=False, compare=False, free=True), timeout
     )
@@ -158,9 +237,7 @@ def failure(name: str, outcome: isolation.Outcome) -> ModelFailed:
         text += "\n  the model printed:\n" + "\n".join(f"    {line}" for line in tail)
     hint = None
     if "ModuleNotFoundError" in (outcome.error or "") or "ImportError" in (outcome.error or ""):
-        hint = (
-            "a package sees what is bundled or installed; `code` says where modules are bundled from"
-        )
+        hint = "a package sees what is bundled or installed; `code` says where modules are bundled from"
     elif "did not finish" in (outcome.error or ""):
         hint = "--timeout SECONDS, GITREG_TIMEOUT, or `build: {timeout: ...}` in registry.yaml"
     return ModelFailed(text, hint)
@@ -219,20 +296,23 @@ def find_record(folder: Path) -> dict[str, Any] | None:
     ordinal = int(found[0].relative_to(folder).parts[0])
     if kind not in ("triton", "raw") or found[0] != folder / record_path(kind, ordinal):
         return None
-    return {**data, "files": files, "ordinal": ordinal}
+    whole_record = {**data, "files": files, "ordinal": ordinal}
+    return {**whole_record, "sound": data.get("record") == record_digest(data)}
 
 
 def differences(folder: Path, record: Mapping[str, Any], deep: bool) -> list[str]:
     """In what a package differs from its record.
 
     Args:
-        deep: hash the artifact's files too, and not only compare their sizes.
+        deep: hash the artifact's files too, and not only compare their sizes; and count bytecode in
+            `__pycache__`, which Python may run in place of the sources.
     """
     files: dict[str, tuple[int, str]] = record["files"]
     own = record_path(record["format"], record["ordinal"])
     artifact = f"{record['ordinal']}/model/"
-    present = set(folders.tree_files(folder)) - {own}
-    found = [f"{path} is missing" for path in sorted(set(files) - present)]
+    present = set(folders.tree_files(folder, bytecode=deep)) - {own}
+    found = [] if record["sound"] else [f"{own} was changed"]
+    found += [f"{path} is missing" for path in sorted(set(files) - present)]
     found += [f"{path} is not part of the package" for path in sorted(present - set(files))]
     for path in sorted(present & set(files)):
         size, sha256 = files[path]
@@ -252,14 +332,14 @@ def local_artifact(path: Path) -> Artifact:
     """
     if not path.exists():
         raise Refused(f"model_path {str(path)!r} does not exist")
-    names = [path.name] if path.is_file() else folders.tree_files(path)
+    names = [path.name] if path.is_file() else folders.tree_files(path, bytecode=True)
     if not names:
         raise Refused(f"model_path {str(path)!r} is an empty folder")
     files = {}
     for name in names:
         file = path if path.is_file() else path / name
         md5, sha256 = folders.digests(file)
-        files[name] = Link(file, file.stat().st_size, md5, sha256)
+        files[name] = Link(file, file.stat().st_size, md5, partial(str, sha256))
     if path.is_file():
         return Artifact(f"md5:{files[path.name].md5}", files, single=True)
     # The hash that DVC gives a folder: of its list of files as JSON.

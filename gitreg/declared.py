@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,14 +103,25 @@ class Link:
         source: where its bytes are now.
         share: whether a hard link to `source` is allowed.
         size: bytes.
-        md5, sha256: hex digests.
+        md5: hex digest that its bytes should have.
+        verified: hashes the file, holds it against `md5`, and gives the SHA-256 in hex. Called late,
+            so that other work can go on meanwhile, and once.
     """
 
     source: Path
     size: int
     md5: str
-    sha256: str
+    verified: Callable[[], str]
     share: bool = False
+
+    @property
+    def sha256(self) -> str:
+        """The file's SHA-256 in hex.
+
+        Raises:
+            Refused: its bytes are not those that `md5` names.
+        """
+        return self.verified()
 
 
 Contents = dict[str, "bytes | Link"]

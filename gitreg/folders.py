@@ -187,8 +187,11 @@ def _digest(file: Path, state: hashlib._Hash) -> str:
     return state.hexdigest()
 
 
-def tree_files(folder: Path) -> list[str]:
-    """Every file below a folder, relative, with forward slashes, sorted; Python's own caches left out.
+def tree_files(folder: Path, bytecode: bool = False) -> list[str]:
+    """Every file below a folder, relative, with forward slashes, sorted.
+
+    Args:
+        bytecode: whether what Python itself keeps in `__pycache__` counts.
 
     Raises:
         Refused: something below is neither a file nor a folder (a link, a device).
@@ -201,7 +204,7 @@ def tree_files(folder: Path) -> list[str]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(Path(entry.path))
-                elif entry.name.endswith(".pyc") and current.name == "__pycache__":
+                elif not bytecode and entry.name.endswith(".pyc") and current.name == "__pycache__":
                     continue
                 elif entry.is_file(follow_symlinks=False):
                     found.append(Path(entry.path).relative_to(folder).as_posix())

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ _HERE = Path(__file__).parent / "isolated"
 USER_MODEL = _HERE / "user_model.py"
 _MAX_OUTPUT = 64 << 10
 _MAX_RESULT = 1 << 30
+# Every process that a child starts inherits this variable, wherever it goes.
+_MARK = "GITREG_CHILD"
 _LIVE: set[subprocess.Popen[bytes]] = set()
 
 
@@ -94,55 +97,82 @@ def environment_timeout() -> float | None:
     return seconds
 
 
-def run(task: Task, timeout: float | None = None) -> Outcome:
+class Gate:
+    """Holds children back before they load their artifact, until it is known to be sound."""
+
+    def __init__(self) -> None:
+        self._decided = threading.Event()
+        self._open = False
+
+    def open(self) -> None:
+        """Let the children load."""
+        self._open = True
+        self._decided.set()
+
+    def shut(self) -> None:
+        """Have them end, unless the gate is open."""
+        self._decided.set()
+
+    def passed(self) -> bool:
+        """Wait for the decision; whether the gate is open."""
+        self._decided.wait()
+        return self._open
+
+
+def run(task: Task, timeout: float | None = None, gate: Gate | None = None) -> Outcome:
     """Run a task in a fresh process of this interpreter, and end every process it leaves behind.
 
     Args:
         timeout: seconds for everything together; None for GITREG_TIMEOUT, else 120.
+        gate: the child starts and imports at once, and loads the artifact when this opens.
     """
     limit = timeout or environment_timeout() or DEFAULT_TIMEOUT
     with tempfile.TemporaryDirectory(prefix="gitreg-") as name:
         folder = Path(name)
         (folder / "work").mkdir()
         (folder / "task.json").write_text(json.dumps(_written(task)))
-        life, hold = os.pipe()
+        pipe, hold = os.pipe()
         try:
-            with open(folder / "printed", "wb") as printed:
-                # A package's own __pycache__ could hold other code than its sources: look for it elsewhere.
-                command = [
-                    sys.executable,
-                    "-I",
-                    "-B",
-                    "-X",
-                    f"pycache_prefix={folder / 'work'}",
-                    str(_HERE / "child.py"),
-                ]
-                process = subprocess.Popen(
-                    [*command, str(folder / "task.json"), str(folder / "result.json"), str(life)],
-                    cwd=folder / "work",
-                    stdin=subprocess.DEVNULL,
-                    stdout=printed,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=[life],
-                    start_new_session=True,
-                    env=_environment(folder / "work"),
-                )
-            os.close(life)
-            life = -1
-            _LIVE.add(process)
+            process = _start(folder, pipe)
             try:
-                process.wait(limit)
-                late = False
-            except subprocess.TimeoutExpired:
-                late = True
+                late = _wait(process, hold, limit, gate)
             finally:
-                _end(process)
-                _LIVE.discard(process)
+                _end(process, folder)
         finally:
+            os.close(pipe)
             os.close(hold)
-            if life >= 0:
-                os.close(life)
-        return _outcome(task, folder, process.returncode, limit if late else None)
+        return _outcome(task, folder, process, limit if late else None)
+
+
+def _start(folder: Path, pipe: int) -> subprocess.Popen[bytes]:
+    # A package's own __pycache__ could hold other code than its sources: look for it elsewhere.
+    command = [sys.executable, "-I", "-B", "-u", "-X", f"pycache_prefix={folder / 'work'}"]
+    with open(folder / "printed", "wb") as printed:
+        process = subprocess.Popen(
+            [*command, _HERE / "child.py", folder / "task.json", folder / "result.json", str(pipe)],
+            cwd=folder / "work",
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            pass_fds=[pipe],
+            start_new_session=True,
+            env=_environment(folder),
+        )
+    _LIVE.add(process)
+    return process
+
+
+def _wait(process: subprocess.Popen[bytes], hold: int, limit: float, gate: Gate | None) -> bool:
+    """Let the child go on, and wait for its end; whether it took too long."""
+    if gate is not None and not gate.passed():
+        return False
+    with contextlib.suppress(BrokenPipeError):
+        os.write(hold, b"g")
+    try:
+        process.wait(limit)
+        return False
+    except subprocess.TimeoutExpired:
+        return True
 
 
 def end_all() -> None:
@@ -152,16 +182,23 @@ def end_all() -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _environment(work: Path) -> dict[str, str]:
+def _environment(folder: Path) -> dict[str, str]:
     """The parent's environment without what would let code in from elsewhere, or Git's own state."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "GIT_"))}
-    return {**kept, "TMPDIR": str(work), "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+    return {**kept, "TMPDIR": str(folder / "work"), _MARK: str(folder)}
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """End the child, its process group, and whoever left that group but still bears its mark."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    _LIVE.discard(process)
+    mark = f"{_MARK}={folder}".encode()
+    for entry in Path("/proc").glob("[0-9]*/environ") if sys.platform == "linux" else ():
+        with contextlib.suppress(OSError):
+            if mark in entry.read_bytes().split(b"\0"):
+                os.kill(int(entry.parent.name), signal.SIGKILL)
 
 
 def _written(task: Task) -> dict[str, Any]:
@@ -197,7 +234,7 @@ _STEPS = {
 }
 
 
-def _outcome(task: Task, folder: Path, code: int | None, late: float | None) -> Outcome:
+def _outcome(task: Task, folder: Path, process: subprocess.Popen[bytes], late: float | None) -> Outcome:
     from gitreg.isolated.arrays import decode
 
     with open(folder / "printed", "rb") as stream:
@@ -212,6 +249,8 @@ def _outcome(task: Task, folder: Path, code: int | None, late: float | None) -> 
         if file.stat().st_size > _MAX_RESULT:
             raise ValueError("too large")
         result = json.loads(file.read_text())
+        if result["pid"] != process.pid:
+            raise ValueError("written by another process")
         outcome.answers = [{str(n): decode(a) for n, a in one.items()} for one in result["answers"]]
         outcome.stacked = result.get("stacked")
         failed = result.get("error")
@@ -220,6 +259,7 @@ def _outcome(task: Task, folder: Path, code: int | None, late: float | None) -> 
             outcome.error = _sentence(task, str(result["step"]) + sample, failed)
             outcome.traceback = str(failed["traceback"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        code = process.returncode
         how = (
             f"was killed by signal {-code}"
             if code and code < 0

@@ -7,17 +7,21 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.abc import Loader
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
     ExtensionFileLoader,
     FileFinder,
     ModuleSpec,
+    PathFinder,
     SourceFileLoader,
 )
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gitreg.builder import find_record
@@ -57,13 +61,15 @@ def load_raw_model(path: str | os.PathLike[str]) -> Model:
     except OSError as error:
         raise Refused(f"{defs / 'model_class.txt'}: {error.strerror}") from None
     module, _, name = dotted.rpartition(".")
+    if not all(part.isidentifier() for part in dotted.split(".")) or not module:
+        raise Refused(f"{defs / 'model_class.txt'}: {dotted!r} is not a dotted path that ends in a class")
     with _OwnModules(defs):
         try:
             cls = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
+            needs = version / "dependencies" / "requirements.txt"
             raise Refused(
-                f"{version}: {dotted} cannot be imported: {error}",
-                "pip install -r dependencies/requirements.txt",
+                f"{version}: {dotted} cannot be imported: {error}", f"pip install -r {needs}"
             ) from error
         model: Model = cls.load(str(version / _artifact(version)))
     return model
@@ -97,6 +103,24 @@ def _artifact(version: Path) -> str:
     return place
 
 
+class _Loader(SourceFileLoader):
+    """Runs a package's own sources, and never bytecode that lies beside them."""
+
+    def __init__(self, fullname: str, path: str, own: _OwnModules) -> None:
+        super().__init__(fullname, path)
+        self.own = own
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+    def exec_module(self, module: ModuleType) -> None:
+        # Functions keep the builtins that their module had when they were defined.
+        module.__dict__["__builtins__"] = {**vars(builtins), "__import__": self.own.import_}
+        super().exec_module(module)
+
+
 class _OwnModules:
     """The modules of one package, kept apart from modules of the same names.
 
@@ -111,15 +135,11 @@ class _OwnModules:
         self.tops = {p.name if p.is_dir() else p.name.partition(".")[0] for p in entries} - {"gitreg"}
         self.table: dict[str, ModuleType] = {}
         self.others: list[dict[str, ModuleType]] = []
-        own = self
-
-        class Loader(SourceFileLoader):
-            def exec_module(self, module: ModuleType) -> None:
-                # Functions keep the builtins that their module had when they were defined.
-                module.__dict__["__builtins__"] = {**vars(builtins), "__import__": own.import_}
-                super().exec_module(module)
-
-        self.details = [(Loader, SOURCE_SUFFIXES), (ExtensionFileLoader, EXTENSION_SUFFIXES)]
+        self.importlib = ModuleType("importlib")
+        self.importlib.__dict__.update({**vars(importlib), "import_module": self.import_module})
+        source = (partial(_Loader, own=self), SOURCE_SUFFIXES)
+        self.details: list[Any] = [source, (ExtensionFileLoader, EXTENSION_SUFFIXES)]
+        _LOADED.append(weakref.ref(self))
 
     def __enter__(self) -> None:
         _IMPORTING.acquire()
@@ -160,10 +180,64 @@ class _OwnModules:
     ) -> ModuleType:
         """`__import__` for the package's own modules."""
         package = str((globals or {}).get("__package__") or "")
-        if (package if level else name).partition(".")[0] not in self.tops:
-            return builtins.__import__(name, globals, locals, fromlist or (), level)
-        with _IMPORTING:
-            if _ENTERED and _ENTERED[-1] is self:  # an import within one of its own
-                return builtins.__import__(name, globals, locals, fromlist or (), level)
-            with self:
-                return builtins.__import__(name, globals, locals, fromlist or (), level)
+        top = (package if level else name).partition(".")[0]
+        if top not in self.tops:
+            module = builtins.__import__(name, globals, locals, fromlist or (), level)
+            return self.importlib if module is importlib else module
+        return self._within(lambda: builtins.__import__(name, globals, locals, fromlist or (), level))
+
+    def import_module(self, name: str, package: str | None = None) -> ModuleType:
+        """`importlib.import_module` for the package's own modules."""
+        top = (package or "" if name.startswith(".") else name).partition(".")[0]
+        if top not in self.tops:
+            return importlib.import_module(name, package)
+        return self._within(lambda: importlib.import_module(name, package))
+
+    def _within(self, action: Callable[[], ModuleType]) -> ModuleType:
+        # Already inside: an import within one of its own, maybe on a thread that `load` waits for.
+        if _ENTERED and _ENTERED[-1] is self:
+            return action()
+        with self:
+            return action()
+
+
+class _Fallback:
+    """Finds a loaded package's modules for who asks by name and finds nothing else: pickle does."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
+        """Find a module that a package loaded; the import system calls this."""
+        if _ENTERED:
+            return None
+        for reference in reversed(_LOADED):
+            own = reference()
+            if own is not None and name in own.table and _is_free(name, own):
+                return ModuleSpec(name, _Existing(own.table[name]))
+        return None
+
+
+def _is_free(name: str, own: _OwnModules) -> bool:
+    """Whether nobody else has a name: its package is ours already, or is nowhere to be found."""
+    above = name.rpartition(".")[0]
+    if above:
+        return sys.modules.get(above) is own.table.get(above)
+    return PathFinder.find_spec(name) is None
+
+
+class _Existing(Loader):
+    """Hands out a module that is there already."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module, self.spec = module, module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module itself."""
+        return self.module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing: it ran when its package was loaded."""
+        module.__spec__ = self.spec
+
+
+_LOADED: list[weakref.ref[_OwnModules]] = []
+sys.meta_path.insert(0, _Fallback)

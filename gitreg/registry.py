@@ -17,7 +17,7 @@ from gitreg.errors import GitregError, InvalidFiles, NotSupported, Problem, Refu
 from gitreg.gather import Gathered, gather
 from gitreg.manifest import find_root, manifest_files, read_manifest, read_registry
 from gitreg.names import did_you_mean, parse_reference
-from gitreg.packages import Parts, content_digest, whole
+from gitreg.packages import Parts, content_digest
 from gitreg.reports import CheckReport, ModelReport, advice
 from gitreg.store import Store, Tracked
 from gitreg.version import __version__
@@ -265,9 +265,15 @@ class Registry:
 
     def _fetch(self, tracked: Sequence[Tracked]) -> None:
         """Get what the cache lacks, in one go."""
-        self.store.fetch([t for t in tracked if self.store.missing(t)])
+        self.store.fetch([t for t in tracked if self._lacks(t)])
         # A folder's list of files may have come just now, and name files that are still missing.
-        self.store.fetch([t for t in tracked if self.store.missing(t)])
+        self.store.fetch([t for t in tracked if self._lacks(t)])
+
+    def _lacks(self, tracked: Tracked) -> bool:
+        try:
+            return bool(self.store.missing(tracked))
+        except Refused:
+            return False  # corrupt: its own model's build says so
 
     def _build_one(
         self, gathered: Gathered, place: Path, kinds: Sequence[str], asked: bool, timeout: float | None
@@ -375,7 +381,7 @@ class Registry:
         parts = replace(parts, samples=tuple(asked))
         with self.scratch() as place:
             folder = place / manifest.name
-            builder.lay(whole("raw", parts), folder)
+            builder.whole("raw", parts, folder)
             task = replace(builder.task("raw", parts, folder), save=False, compare=False)
             outcome = isolation.run(task, self._limit(timeout))
         if outcome.error:

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -158,31 +159,25 @@ class Store:
         """
         if not wanted:
             return
-        from dvc.exceptions import FileMissingError
         from dvc.repo import Repo
 
-        names = ", ".join(f"'{t.path}'" for t in wanted[:3]) + (", ..." if len(wanted) > 3 else "")
         try:
             with _quiet(), Repo(str(self.root)) as repo:
                 repo.fetch(targets=[str(self.root / t.path) for t in wanted])
-        except FileMissingError as error:
-            raise Outside(f"DVC cannot fetch {names}: {error}", _PUSH) from error
+            failed = None
         except Exception as error:  # each kind of remote has errors of its own
-            why = str(error) or type(error).__name__
-            raise Outside(f"DVC cannot fetch {names}: {why}", _remote_hint(error)) from error
-        lacking = [t for t in wanted if self.missing(t)]
+            failed = error
+        lacking = [(t, missing) for t in wanted if (missing := self.missing(t))]
         if lacking:
-            one = lacking[0]
             raise Outside(
-                f"{one.by}: '{one.path}' has the hash {one.md5}, which neither the cache nor the remote has",
-                _PUSH,
-            )
+                "\n".join(_lack(t, missing, failed) for t, missing in lacking), _remote_hint(failed)
+            ) from failed
 
     def artifact(self, tracked: Tracked) -> Artifact:
-        """An artifact's files in the cache, each hashed and held against what DVC says.
+        """An artifact's files in the cache; each is held against what DVC says when it is hashed.
 
         Raises:
-            Refused: an object is corrupt.
+            Refused: the list of its files is corrupt.
         """
         single = not tracked.md5.endswith(".dir")
         entries = [(Path(tracked.path).name, tracked.md5)] if single else self._folder(tracked)
@@ -193,10 +188,15 @@ class Store:
 
     def _link(self, md5: str, tracked: Tracked) -> Link:
         place = self.object_path(md5)
-        found, sha256 = self.hashes(place)
-        if found != md5:
-            self._corrupt(place, f"its content hashes to {found}", tracked)
-        return Link(place, place.stat().st_size, md5, sha256, share=True)
+
+        @cache
+        def verified() -> str:
+            found, sha256 = self.hashes(place)
+            if found != md5:
+                self._corrupt(place, f"its content hashes to {found}", tracked)
+            return sha256
+
+        return Link(place, place.stat().st_size, md5, verified, share=True)
 
     def _corrupt(self, place: Path, why: str, tracked: Tracked) -> None:
         raise Refused(
@@ -213,10 +213,23 @@ class Store:
             entries = [(str(e["relpath"]), str(e["md5"])) for e in json.loads(place.read_bytes())]
         except (ValueError, KeyError, TypeError):
             self._corrupt(place, "it is not a list of files", tracked)
-        for name, md5 in entries:
-            if name.startswith("/") or "\\" in name or ".." in name.split("/") or not _MD5.match(md5):
-                raise Refused(f"{place}: the entry {name!r} leaves its folder or has no md5")
+        self._sound(place, entries)
         return entries
+
+    def _sound(self, place: Path, entries: list[tuple[str, str]]) -> None:
+        """Refuse a list of files that names a place outside of its folder, or one place twice."""
+        names = {name for name, _ in entries}
+        for name, md5 in entries:
+            parts = name.split("/")
+            if "\\" in name or "\0" in name or not all(parts) or {".", ".."} & set(parts):
+                raise Refused(f"{place}: the entry {name!r} is not a path below its folder")
+            if not _MD5.match(md5) or md5.endswith(".dir"):
+                raise Refused(f"{place}: the entry {name!r} has no md5 of a file: {md5!r}")
+            if any("/".join(parts[:n]) in names for n in range(1, len(parts))):
+                raise Refused(f"{place}: the entry {name!r} lies below another entry, which is a file")
+        if len(names) < len(entries):
+            twice = sorted(name for name in names if [n for n, _ in entries].count(name) > 1)
+            raise Refused(f"{place}: the entry {twice[0]!r} stands twice")
 
     def add(self, path: Path) -> str:
         """Track a file or folder with DVC; the .dvc file's path relative to the root.
@@ -262,8 +275,18 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _remote_hint(error: Exception) -> str:
+def _lack(tracked: Tracked, missing: list[str], failed: Exception | None) -> str:
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    text = f"{tracked.by}: '{tracked.path}' needs {missing[0]}{more}, which the DVC cache does not have"
+    if failed is None:
+        return f"{text}, nor does the remote"
+    return f"{text}, and DVC cannot fetch it: {str(failed) or type(failed).__name__}"
+
+
+def _remote_hint(error: Exception | None) -> str:
     """What helps with a remote that did not answer as it should."""
+    if error is None or "failed to download" in str(error) or "Missing cache" in str(error):
+        return _PUSH
     plugin = re.search(r"requires '(dvc-[a-z0-9]+)'", str(error))
     if plugin:
         return f"pip install {plugin[1]}"

@@ -1,9 +1,10 @@
 """The child process in which a user's model is loaded, asked and saved.
 
-    python -I -B child.py TASK RESULT LIFE
+    python -I -B child.py TASK RESULT PIPE
 
-TASK and RESULT are JSON files; LIFE is the read end of a pipe whose other end gitreg holds: when gitreg
-dies, however, it closes, and so does this process. The user's code sees the package and the installed
+TASK and RESULT are JSON files. PIPE is the read end of a pipe whose other end gitreg holds: one byte says
+that the artifact is sound and may be loaded; its end says that gitreg is gone, however it went, and ends this
+process. The user's code sees the package and the installed
 packages, and nothing else: no current folder, no PYTHONPATH, no editable installs.
 """
 
@@ -22,14 +23,17 @@ LOAD, PREDICT, SAVE = "load", "predict", "save"
 def main():
     with open(sys.argv[1]) as stream:
         task = json.load(stream)
-    threading.Thread(target=_die_with_parent, args=(int(sys.argv[3]),), daemon=True).start()
+    go = threading.Event()
+    threading.Thread(target=_listen, args=(int(sys.argv[3]), go), daemon=True).start()
+    _respect_modes()
     _close_path(task["keep"])
     result = {"step": "import", "answers": []}
     try:
-        _run(task, result)
+        _run(task, result, go)
         result["step"] = "done"
     except BaseException as error:  # SystemExit too: a model that exits has failed
         result["error"] = _tell(error, task["code"], task["user_model"])
+    result["pid"] = os.getpid()  # a process that the model forked may come here too
     with open(sys.argv[2], "w") as stream:
         json.dump(result, stream)
     # Threads and exit handlers of the model must not hold up or change the verdict.
@@ -38,9 +42,27 @@ def main():
     os._exit(0)
 
 
-def _die_with_parent(life):
-    os.read(life, 1)
+def _listen(pipe, go):
+    if os.read(pipe, 1):
+        go.set()
+        os.read(pipe, 1)
     os._exit(1)
+
+
+def _respect_modes():
+    """Give up root's power to write read-only files: artifacts share their bytes with the DVC cache."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return
+    import ctypes
+
+    override = 1 << 1  # CAP_DAC_OVERRIDE, capabilities(7)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice
+    libc = ctypes.CDLL(None)
+    if libc.capget(header, sets) == 0:
+        sets[0] &= ~override
+        sets[1] &= ~override
+        libc.capset(header, sets)
 
 
 def _close_path(keep):
@@ -62,11 +84,12 @@ def _module(name, file):
     return module
 
 
-def _run(task, result):
+def _run(task, result, go):
     user_model = _module("gitreg_user_model", task["user_model"])
     arrays = _module("gitreg_arrays", os.path.join(os.path.dirname(__file__), "arrays.py"))
     sys.path[:0] = [os.path.join(task["code"], "defs"), task["code"]]
     _check_class(task["model_class"])
+    go.wait()
     result["step"] = LOAD
     outputs = [user_model.Field(o["name"], o["dtype"], o["shape"]) for o in task["outputs"]]
     wrapped = user_model.UserModel(
@@ -207,10 +230,13 @@ def _tell(error, code, user_model):
     own = [f for f in frames if f.filename.startswith(code) and f.filename != user_model]
     where = f"{os.path.relpath(own[-1].filename, code)}:{own[-1].lineno}" if own else ""
     start = frames.index(own[0]) if own else 0
-    text = "".join(
-        [*traceback.format_list(frames[start:]), *traceback.format_exception_only(type(error), error)]
-    )
-    return {"type": type(error).__name__, "text": str(error), "where": where, "traceback": text[-20000:]}
+    try:
+        said = str(error)
+        last = traceback.format_exception_only(type(error), error)
+    except Exception:  # an error of the user's own whose text cannot be had
+        said, last = "", [f"{type(error).__name__}\n"]
+    text = "".join([*traceback.format_list(frames[start:]), *last])
+    return {"type": type(error).__name__, "text": said, "where": where, "traceback": text[-20000:]}
 
 
 if __name__ == "__main__":

@@ -110,11 +110,31 @@ def content_digest(parts: Parts) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def whole(kind: str, parts: Parts) -> Contents:
-    """Every file of a package, its record included."""
+def contents_of(kind: str, parts: Parts) -> Contents:
+    """Every file of a package but its record, for which all must be hashed.
+
+    Raises:
+        NotSupported: there is no such package for the model's type.
+    """
     contents: Contents = formats()[kind].contents(parts)
-    contents[record_path(kind, parts.ordinal)] = yaml_bytes(_record(kind, parts, contents))
     return dict(sorted(contents.items()))
+
+
+def record_of(kind: str, parts: Parts, contents: Contents) -> bytes:
+    """A package's record, which says what it was made from and lies at `record_path`.
+
+    Raises:
+        Refused: a file of the artifact is corrupt.
+    """
+    record = _record(kind, parts, contents)
+    return yaml_bytes({**record, "record": record_digest(record)})
+
+
+def record_digest(record: Mapping[str, Any]) -> str:
+    """The digest of a record's own content, without the field that holds it."""
+    content = {key: value for key, value in record.items() if key != "record"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _record(kind: str, parts: Parts, contents: Contents) -> dict[str, Any]:
