@@ -5,24 +5,22 @@ from __future__ import annotations
 import builtins
 import importlib
 import os
+import pickle
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib.abc import Loader
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
     ExtensionFileLoader,
     FileFinder,
     ModuleSpec,
-    PathFinder,
     SourceFileLoader,
 )
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitreg.builder import find_record
 from gitreg.declared import CUSTOM_PYTHON
@@ -32,6 +30,7 @@ from gitreg.errors import NotSupported, Refused
 if TYPE_CHECKING:
     from gitreg.model import Model
 
+T = TypeVar("T")
 _IMPORTING = threading.RLock()
 # The packages whose modules are being imported, innermost last; guarded by the lock.
 _ENTERED: list[_OwnModules] = []
@@ -41,7 +40,8 @@ def load_raw_model(path: str | os.PathLike[str]) -> Model:
     """Load the model of a raw package: the user's own class, ready to predict.
 
     The package's modules are its own: two packages (two versions of one model, say) whose modules have
-    the same names can be loaded side by side, and neither sees the other's code.
+    the same names can be loaded side by side, neither sees the other's code, and the caller's own
+    imports see neither. Only the package's own code can pickle objects of its classes.
 
     Args:
         path: the package, or its version folder.
@@ -103,6 +103,13 @@ def _artifact(version: Path) -> str:
     return place
 
 
+def _stand_in(module: ModuleType, changes: Mapping[str, Any]) -> ModuleType:
+    """A copy of a module with some of its functions replaced."""
+    copy = ModuleType(module.__name__, module.__doc__)
+    copy.__dict__.update({**vars(module), **changes})
+    return copy
+
+
 class _Loader(SourceFileLoader):
     """Runs a package's own sources, and never bytecode that lies beside them."""
 
@@ -135,11 +142,14 @@ class _OwnModules:
         self.tops = {p.name if p.is_dir() else p.name.partition(".")[0] for p in entries} - {"gitreg"}
         self.table: dict[str, ModuleType] = {}
         self.others: list[dict[str, ModuleType]] = []
-        self.importlib = ModuleType("importlib")
-        self.importlib.__dict__.update({**vars(importlib), "import_module": self.import_module})
+        # Both find modules by name, past `__import__`; the package's modules get their own of them.
+        pickling = {name: self._entering(vars(pickle)[name]) for name in ("dump", "dumps", "load", "loads")}
+        self.stand_ins = {
+            importlib: _stand_in(importlib, {"import_module": self.import_module}),
+            pickle: _stand_in(pickle, pickling),
+        }
         source = (partial(_Loader, own=self), SOURCE_SUFFIXES)
         self.details: list[Any] = [source, (ExtensionFileLoader, EXTENSION_SUFFIXES)]
-        _LOADED.append(weakref.ref(self))
 
     def __enter__(self) -> None:
         _IMPORTING.acquire()
@@ -183,7 +193,7 @@ class _OwnModules:
         top = (package if level else name).partition(".")[0]
         if top not in self.tops:
             module = builtins.__import__(name, globals, locals, fromlist or (), level)
-            return self.importlib if module is importlib else module
+            return self.stand_ins.get(module, module)
         return self._within(lambda: builtins.__import__(name, globals, locals, fromlist or (), level))
 
     def import_module(self, name: str, package: str | None = None) -> ModuleType:
@@ -193,51 +203,15 @@ class _OwnModules:
             return importlib.import_module(name, package)
         return self._within(lambda: importlib.import_module(name, package))
 
-    def _within(self, action: Callable[[], ModuleType]) -> ModuleType:
+    def _entering(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def entered(*arguments: Any, **named: Any) -> Any:
+            return self._within(lambda: function(*arguments, **named))
+
+        return entered
+
+    def _within(self, action: Callable[[], T]) -> T:
         # Already inside: an import within one of its own, maybe on a thread that `load` waits for.
         if _ENTERED and _ENTERED[-1] is self:
             return action()
         with self:
             return action()
-
-
-class _Fallback:
-    """Finds a loaded package's modules for who asks by name and finds nothing else: pickle does."""
-
-    @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
-        """Find a module that a package loaded; the import system calls this."""
-        if _ENTERED:
-            return None
-        for reference in reversed(_LOADED):
-            own = reference()
-            if own is not None and name in own.table and _is_free(name, own):
-                return ModuleSpec(name, _Existing(own.table[name]))
-        return None
-
-
-def _is_free(name: str, own: _OwnModules) -> bool:
-    """Whether nobody else has a name: its package is ours already, or is nowhere to be found."""
-    above = name.rpartition(".")[0]
-    if above:
-        return sys.modules.get(above) is own.table.get(above)
-    return PathFinder.find_spec(name) is None
-
-
-class _Existing(Loader):
-    """Hands out a module that is there already."""
-
-    def __init__(self, module: ModuleType) -> None:
-        self.module, self.spec = module, module.__spec__
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The module itself."""
-        return self.module
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Nothing: it ran when its package was loaded."""
-        module.__spec__ = self.spec
-
-
-_LOADED: list[weakref.ref[_OwnModules]] = []
-sys.meta_path.insert(0, _Fallback)
