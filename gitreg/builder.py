@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -100,10 +101,17 @@ def _test(
                 record = seal(kind, parts, files, new / kind)
                 before[kind][str(record)] = memo.stamp(record)
             gate.open()
+            outcomes = {kind: one.result() for kind, one in running.items()}
+        except (KeyboardInterrupt, SystemExit):
+            gate.shut()
+            while not all(one.done() for one in running.values()):
+                isolation.end_all()
+                time.sleep(0.02)
+            raise
         finally:
             gate.shut()
     for kind, files in contents.items():
-        _judge(kind, parts, running[kind].result(), built)
+        _judge(kind, parts, outcomes[kind], built)
         built.warnings += restore(files, new / kind, before[kind])
 
 

@@ -6,9 +6,11 @@ The child may print, hang, exit, change its folder or die; what comes back is an
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitreg.declared import DEFAULT_TIMEOUT
-from gitreg.errors import Usage
+from gitreg.errors import Outside, Usage
 from gitreg.model import ModelSchema
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ _HERE = Path(__file__).parent / "isolated"
 USER_MODEL = _HERE / "user_model.py"
 _MAX_OUTPUT = 64 << 10
 _MAX_RESULT = 1 << 30
+_MIN_FREE = 64 << 10
 # Every process that a child starts inherits this variable, wherever it goes.
 _MARK = "GITREG_CHILD"
 _LIVE: set[subprocess.Popen[bytes]] = set()
@@ -127,21 +130,33 @@ def run(task: Task, timeout: float | None = None, gate: Gate | None = None) -> O
         gate: the child starts and imports at once, and loads the artifact when this opens.
     """
     limit = timeout or environment_timeout() or DEFAULT_TIMEOUT
-    with tempfile.TemporaryDirectory(prefix="gitreg-") as name:
-        folder = Path(name)
-        (folder / "work").mkdir()
-        (folder / "task.json").write_text(json.dumps(_written(task)))
-        pipe, hold = os.pipe()
+    try:
+        with tempfile.TemporaryDirectory(prefix="gitreg-") as name:
+            return _run(task, Path(name), limit, gate)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise _no_space(Path(tempfile.gettempdir())) from error
+
+
+def _run(task: Task, folder: Path, limit: float, gate: Gate | None) -> Outcome:
+    (folder / "work").mkdir()
+    (folder / "task.json").write_text(json.dumps(_written(task)))
+    pipe, hold = os.pipe()
+    try:
+        process = _start(folder, pipe)
         try:
-            process = _start(folder, pipe)
-            try:
-                late = _wait(process, hold, limit, gate)
-            finally:
-                _end(process, folder)
+            late = _wait(process, hold, limit, gate)
         finally:
-            os.close(pipe)
-            os.close(hold)
-        return _outcome(task, folder, process, limit if late else None)
+            _end(process, folder)
+    finally:
+        os.close(pipe)
+        os.close(hold)
+    return _outcome(task, folder, process, limit if late else None)
+
+
+def _no_space(place: Path) -> Outside:
+    return Outside(f"no space left in {place}", "free some space, or have TMPDIR name another place")
 
 
 def _start(folder: Path, pipe: int) -> subprocess.Popen[bytes]:
@@ -259,6 +274,8 @@ def _outcome(task: Task, folder: Path, process: subprocess.Popen[bytes], late: f
             outcome.error = _sentence(task, str(result["step"]) + sample, failed)
             outcome.traceback = str(failed["traceback"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        if shutil.disk_usage(folder).free < _MIN_FREE:
+            raise _no_space(folder.parent) from None
         code = process.returncode
         how = (
             f"was killed by signal {-code}"

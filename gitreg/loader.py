@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import importlib
 import os
 import pickle
@@ -63,7 +64,8 @@ def load_raw_model(path: str | os.PathLike[str]) -> Model:
     module, _, name = dotted.rpartition(".")
     if not all(part.isidentifier() for part in dotted.split(".")) or not module:
         raise Refused(f"{defs / 'model_class.txt'}: {dotted!r} is not a dotted path that ends in a class")
-    with _OwnModules(defs):
+    own = _OwnModules(defs)
+    with own:
         try:
             cls = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
@@ -71,7 +73,11 @@ def load_raw_model(path: str | os.PathLike[str]) -> Model:
             raise Refused(
                 f"{version}: {dotted} cannot be imported: {error}", f"pip install -r {needs}"
             ) from error
-        model: Model = cls.load(str(version / _artifact(version)))
+        own.loading = True
+        try:
+            model: Model = cls.load(str(version / _artifact(version)))
+        finally:
+            own.loading = False
     return model
 
 
@@ -142,6 +148,8 @@ class _OwnModules:
         self.tops = {p.name if p.is_dir() else p.name.partition(".")[0] for p in entries} - {"gitreg"}
         self.table: dict[str, ModuleType] = {}
         self.others: list[dict[str, ModuleType]] = []
+        self.owner = 0
+        self.loading = False
         # Both find modules by name, past `__import__`; the package's modules get their own of them.
         pickling = {name: self._entering(vars(pickle)[name]) for name in ("dump", "dumps", "load", "loads")}
         self.stand_ins = {
@@ -157,6 +165,7 @@ class _OwnModules:
         sys.modules.update(self.table)
         sys.meta_path.insert(0, self)
         _ENTERED.append(self)
+        self.owner = threading.get_ident()
 
     def __exit__(self, *_: object) -> None:
         _ENTERED.pop()
@@ -210,8 +219,12 @@ class _OwnModules:
         return entered
 
     def _within(self, action: Callable[[], T]) -> T:
-        # Already inside: an import within one of its own, maybe on a thread that `load` waits for.
         if _ENTERED and _ENTERED[-1] is self:
-            return action()
+            if self.owner == threading.get_ident():
+                return action()  # an import within one of its own
+            if self.loading:
+                # `load` holds the lock and may be waiting for this very thread.
+                with contextlib.suppress(ModuleNotFoundError):  # unless it has ended meanwhile
+                    return action()
         with self:
             return action()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import zipfile
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from gitreg.model import ModelSchema
 
 _TEMPLATES = Path(__file__).parent / "templates"
+# In a model's folder while `new` makes it; lists what it has made so far.
+_MARKER = ".gitreg-new"
 
 
 @dataclass
@@ -183,17 +186,51 @@ class _Adder:
         self.todo: list[str] = []
 
     def add(self, origin: Path) -> Added:
+        """Add the model, or leave nothing of it; also when this is killed, once `new` runs again."""
         was_there = self.folder.exists()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        marker = self.folder / _MARKER
         try:
-            return self._add(origin)
-        except BaseException:
-            for path in reversed(self.made):
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(
-                    missing_ok=True
-                )
-            if not was_there and self.folder.exists() and not any(self.folder.iterdir()):
+            with open(marker, "a+") as self.marker:
+                try:
+                    fcntl.flock(self.marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    raise Refused(f"another gitreg new {self.name} is running") from None
+                self.sweep()
+                try:
+                    return self._add(origin)
+                except BaseException:
+                    self.remove(self.made)
+                    raise
+                finally:
+                    marker.unlink()
+        finally:
+            if not was_there and not any(self.folder.iterdir()):
                 self.folder.rmdir()
-            raise
+
+    def note(self, path: Path) -> None:
+        """Write down that a path is about to be made, so that it can be removed again."""
+        self.made.append(path)
+        self.marker.write(f"{path.relative_to(self.folder).as_posix()}\n")
+        self.marker.flush()
+
+    def sweep(self) -> None:
+        """Remove what a killed `new` of this model made, unless it was as good as done."""
+        if (self.folder / "model.yaml").exists():
+            return
+        self.marker.seek(0)
+        left = [self.folder / line for line in self.marker.read().splitlines()]
+        self.remove([path for path in left if _below(path, [self.folder]) and ".." not in path.parts])
+        self.marker.truncate(0)
+
+    @staticmethod
+    def remove(paths: Sequence[Path]) -> None:
+        """Remove files and folders that this made."""
+        for path in reversed(paths):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def _add(self, origin: Path) -> Added:
         self.origin = origin
@@ -226,7 +263,7 @@ class _Adder:
             InvalidFiles: what was asked for is not valid in a manifest.
         """
         file = self.folder / "model.yaml"
-        self.made.append(file)
+        self.note(file)
         head = "# yaml-language-server: $schema=../../schemas/model.schema.json\n"
         file.write_bytes(head.encode() + b"".join(_field(key, value) for key, value in manifest.items()))
         problems = read_manifest(self.registry.root, file.relative_to(self.registry.root).as_posix()).problems
@@ -244,7 +281,7 @@ class _Adder:
         if os.path.lexists(target):
             raise Refused(f"{target} exists already", "move it away, or name it as the source")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.made.append(target)
+        self.note(target)
         if origin.is_dir():
             files = [f for f in folders.tree_files(origin) if not _below(origin / f, but)]
             if not files:
@@ -271,7 +308,7 @@ class _Adder:
         root, file = self.folder / "src", self.folder / "src" / f"{module}.py"
         if file.exists():
             raise Refused(f"{file} exists already", f"--class {module}.YourClass --code {root} uses it")
-        self.made.append(file if root.exists() else root)
+        self.note(file if root.exists() else root)
         root.mkdir(parents=True, exist_ok=True)
         what = f"the file `{artifact.name}`" if artifact.is_file() else "the folder of the artifact"
         file.write_text(_template("model_class.py.txt").format(title=cls, cls=cls, what=what))
@@ -283,7 +320,8 @@ class _Adder:
         if pointer.exists():
             return
         ignore = self.folder / ".gitignore"
-        self.made += [pointer] if ignore.exists() else [pointer, ignore]
+        for file in [pointer] if ignore.exists() else [pointer, ignore]:
+            self.note(file)
         self.registry.store.add(artifact)
 
     def infer(

@@ -11,6 +11,7 @@ packages, and nothing else: no current folder, no PYTHONPATH, no editable instal
 import importlib.util
 import json
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -46,7 +47,7 @@ def _listen(pipe, go):
     if os.read(pipe, 1):
         go.set()
         os.read(pipe, 1)
-    os._exit(1)
+    os.killpg(0, signal.SIGKILL)  # with whatever the model started
 
 
 def _respect_modes():

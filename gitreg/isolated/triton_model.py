@@ -50,7 +50,8 @@ class TritonPythonModel:
                 columns[name] = tensor.as_numpy()
         return columns
 
-    def _respond(self, request):
+    def _respond(self, request, alone=True):
+        """Answer one request; `alone` says that the model is not asked again before it is sent."""
         try:
             columns = self._read(request)
             if not columns:
@@ -59,6 +60,8 @@ class TritonPythonModel:
                 answer = self.user_model.predict(columns, len(next(iter(columns.values()))))
             else:
                 answer = self.user_model.predict_whole(columns)
+            if not alone:  # the next call may write into what the model answered with
+                answer = {name: array.copy() for name, array in answer.items()}
             return _response(answer)
         except (Exception, SystemExit) as error:  # a model that exits must not end the server
             return _failure(error)
@@ -75,18 +78,21 @@ class TritonPythonModel:
             except Exception as error:
                 responses[i] = _failure(error)
         for members in groups.values():
-            if len(members) == 1 or not self._answer_together(members, responses):
+            last = len(groups) == 1
+            if len(members) == 1 or not self._answer_together(members, responses, last):
                 for i, _ in members:
-                    responses[i] = self._respond(requests[i])
+                    responses[i] = self._respond(requests[i], alone=False)
         return responses
 
-    def _answer_together(self, members, responses):
+    def _answer_together(self, members, responses, last):
         counts = [len(next(iter(columns.values()), ())) for _, columns in members]
         try:
             together = {
                 name: np.concatenate([columns[name] for _, columns in members]) for name in members[0][1]
             }
             answer = self.user_model.predict(together, sum(counts))
+            if not last:
+                answer = {name: array.copy() for name, array in answer.items()}
             start = 0
             for (i, _), count in zip(members, counts):
                 responses[i] = _response(

@@ -32,6 +32,10 @@ class OutputError(ValueError):
     """The model's answer is not what the schema declares."""
 
 
+class _SharedRows(Exception):
+    """Two rows' answers lie in the same memory: the model uses its buffer again."""
+
+
 class Field:
     """One declared input or output: its name, NumPy dtype (object for strings) and row shape."""
 
@@ -81,6 +85,7 @@ class UserModel:
         self.model = self.cls.load(artifact)
         self.outputs = list(outputs)
         self.custom = custom
+        self.copying = False  # whether the model answers out of one buffer, as was seen
 
     def predict(self, columns, count):
         """Answer `count` rows.
@@ -97,14 +102,37 @@ class UserModel:
         """
         if self.custom:
             return self._take_batch(self.model.predict(columns), count)
+        if not self.copying:
+            try:
+                return self._answer(columns)
+            except _SharedRows:
+                self.copying = True
+        return self._stack([_copied(self.model.predict(row)) for row in _rows(columns)])
+
+    def _answer(self, columns):
+        if len(self.outputs) == 1:
+            field = self.outputs[0]
+            values = self._only_output(columns, field.name)
+            if values is not None:
+                return {field.name: _stacked(field, values)}
+        return self._stack([self.model.predict(row) for row in _rows(columns)])
+
+    def _only_output(self, columns, output):
+        """The one output of each row, or None when an answer does not have it.
+
+        Taking it at once, instead of keeping the answers, saves a tenth of the time that small models
+        take: what is freed early is used again.
+        """
         predict = self.model.predict
-        names = list(columns)
-        if len(names) == 1:
-            name = names[0]
-            answers = [predict({name: row}) for row in columns[name]]
-        else:
-            answers = [predict(dict(zip(names, row))) for row in zip(*columns.values())]
-        return self._stack(answers)
+        try:
+            if len(columns) == 1:
+                ((name, rows),) = columns.items()
+                return [predict({name: row})[output] for row in rows]
+            return [predict(row)[output] for row in _rows(columns)]
+        except (KeyError, IndexError, TypeError) as error:
+            if _raised_here(error):
+                return None
+            raise
 
     def predict_whole(self, inputs):
         """Answer one request without a batch dimension, as models with max_batch_size 0 get them."""
@@ -113,15 +141,14 @@ class UserModel:
 
     def _stack(self, answers):
         """One array per output from the answers of single rows."""
-        self._expect_mappings(answers)
         stacked = {}
         for field in self.outputs:
-            name = field.name
             try:
-                values = [answer[name] for answer in answers]
-            except KeyError:
-                raise OutputError(f"output '{name}' is missing from the model's answer") from None
-            stacked[name] = _strings(field, values) if field.dtype is _STRINGS else _numbers(field, values)
+                values = [answer[field.name] for answer in answers]
+            except (KeyError, IndexError, TypeError):
+                self._expect_mappings(answers)
+                raise OutputError(f"output '{field.name}' is missing from the model's answer") from None
+            stacked[field.name] = _stacked(field, values)
         return stacked
 
     def _expect_mappings(self, answers):
@@ -149,6 +176,35 @@ class UserModel:
                 raise field.wrong(value, count)
             checked[field.name] = value
         return checked
+
+
+def _rows(columns):
+    """A mapping of name to row for each row."""
+    names = list(columns)
+    return (dict(zip(names, row)) for row in zip(*columns.values()))
+
+
+def _copied(answer):
+    """An answer that the model cannot change any more."""
+    if not hasattr(answer, "items"):
+        return answer
+    return {name: a.copy() if isinstance(a, np.ndarray) else a for name, a in answer.items()}
+
+
+def _raised_here(error):
+    """Whether an error was raised in this file, and not in the model that it calls."""
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_filename == __file__
+
+
+def _stacked(field, values):
+    """One array from the rows of an output."""
+    first = values[:2]
+    if len(first) == 2 and all(type(v) is np.ndarray for v in first) and np.may_share_memory(*first):
+        raise _SharedRows
+    return _strings(field, values) if field.dtype is _STRINGS else _numbers(field, values)
 
 
 def _numbers(field, values):
