@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ADDER_CODE = '''
 from pathlib import Path
@@ -121,3 +124,8 @@ def make_registry(root: Path) -> None:
     run(sys.executable, "-m", "dvc", "push", "-q", cwd=root)
     shop.manifest()
     shop.commit("first")
+
+
+# Where NVIDIA publishes a Triton as a wheel that Python can use; there its absence is a failure, not a skip.
+HAS_TRITON_WHEEL = sys.platform == "linux" and platform.machine() == "x86_64" and sys.version_info < (3, 13)
+needs_triton = pytest.mark.skipif(not HAS_TRITON_WHEEL, reason="no Triton wheel for this platform")

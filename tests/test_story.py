@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from gitreg import load_raw_model
-from tests.support import gitreg, run
+from tests.support import gitreg, needs_triton, run
 
 CODE = """
 import json
@@ -101,6 +101,7 @@ def test_the_raw_package_answers_without_the_source_tree(story: Path, tmp_path: 
     assert model.predict({"rooms": np.array([2, 0], np.float32)})["price"].tolist() == [3000.0]
 
 
+@needs_triton
 def test_a_real_triton_answers_what_predict_answers(story: Path) -> None:
     predicted = json.loads(gitreg("predict", "prices", "--json", cwd=story).stdout)["predictions"]
     ports = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
