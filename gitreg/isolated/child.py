@@ -215,7 +215,7 @@ def _stacked(wrapped, samples):
 
 
 def _best(call):
-    best, stop = float("inf"), time.perf_counter() + 0.1
+    best, stop = float("inf"), time.perf_counter() + 0.03
     while True:
         start = time.perf_counter()
         call()
