@@ -11,7 +11,6 @@ import pytest
 
 from tests.support import Workshop, make_registry
 
-
 # A shell that starts the suite in the background has it ignore ^C, and what it starts inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
