@@ -160,8 +160,7 @@ def _no_space(place: Path) -> Outside:
 
 
 def _start(folder: Path, pipe: int) -> subprocess.Popen[bytes]:
-    # A package's own __pycache__ could hold other code than its sources: look for it elsewhere.
-    command = [sys.executable, "-I", "-B", "-u", "-X", f"pycache_prefix={folder / 'work'}"]
+    command = [sys.executable, "-I", "-B", "-u"]
     with open(folder / "printed", "wb") as printed:
         process = subprocess.Popen(
             [*command, _HERE / "child.py", folder / "task.json", folder / "result.json", str(pipe)],

@@ -17,6 +17,13 @@ import tempfile
 import threading
 import time
 import traceback
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+)
 
 LOAD, PREDICT, SAVE = "load", "predict", "save"
 
@@ -73,12 +80,31 @@ def _close_path(keep):
     sys.meta_path[:] = [f for f in sys.meta_path if "__editable__" not in getattr(f, "__module__", "")]
 
 
+class _SourceLoader(SourceFileLoader):
+    """Never bytecode: a package's own __pycache__ could hold other code than its sources."""
+
+    def get_code(self, fullname):
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+def _only_sources(code):
+    """Have the package's modules, and no others, compiled from their sources."""
+
+    def hook(folder):
+        if not _under(os.path.abspath(folder), [code]):
+            raise ImportError
+        return FileFinder(folder, (_SourceLoader, SOURCE_SUFFIXES), (ExtensionFileLoader, EXTENSION_SUFFIXES))
+
+    sys.path_hooks.insert(0, hook)
+
+
 def _under(path, folders):
     return any(path == folder or path.startswith(folder + os.sep) for folder in folders)
 
 
 def _module(name, file):
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=_SourceLoader(name, file))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -88,6 +114,7 @@ def _module(name, file):
 def _run(task, result, go):
     user_model = _module("gitreg_user_model", task["user_model"])
     arrays = _module("gitreg_arrays", os.path.join(os.path.dirname(__file__), "arrays.py"))
+    _only_sources(task["code"])
     sys.path[:0] = [os.path.join(task["code"], "defs"), task["code"]]
     _check_class(task["model_class"])
     go.wait()
