@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,9 @@ class Gathered:
         return [p for p in self.problems if p.level == "error"]
 
 
-def gather(root: Path, file: str, store: Store, visible: Collection[str] | None) -> Gathered:
+def gather(
+    root: Path, file: str, store: Store, visible: Collection[str] | None, build: bool = False
+) -> Gathered:
     """Read a model and all that its manifest names.
 
     Args:
@@ -59,6 +62,7 @@ def gather(root: Path, file: str, store: Store, visible: Collection[str] | None)
         file: the manifest, relative to the root.
         store: where artifacts are tracked.
         visible: files that Git does not ignore, or None for all.
+        build: whether its packages are to be built: its artifact is hashed in the background then.
     """
     gathered = Gathered(file)
     gathered.inputs = memo.stamps([root / file])
@@ -68,14 +72,15 @@ def gather(root: Path, file: str, store: Store, visible: Collection[str] | None)
     gathered.named = read.named
     gathered.committed = [file]
     if read.manifest is not None:
-        _Gatherer(root, gathered, read, store).everything(visible)
+        _Gatherer(root, gathered, read, store, build).everything(visible)
     gathered.problems = sorted(set(gathered.problems))
     return gathered
 
 
 class _Gatherer:
-    def __init__(self, root: Path, gathered: Gathered, read: Read, store: Store) -> None:
+    def __init__(self, root: Path, gathered: Gathered, read: Read, store: Store, build: bool) -> None:
         assert read.manifest is not None
+        self.build = build
         self.root, self.gathered, self.store = root, gathered, store
         self.manifest, self.document = read.manifest, read.document
 
@@ -117,6 +122,9 @@ class _Gatherer:
             self.problem(("artifact",), refused.message + hint)
             return
         self.look(tracked.by, committed=True)
+        if self.build:
+            with contextlib.suppress(Refused):  # a corrupt list of files is told when it is built
+                self.store.start_hashing(tracked)
 
     def code(self, visible: Collection[str] | None) -> None:
         manifest = self.manifest

@@ -252,7 +252,7 @@ class Registry:
         return timeout or isolation.environment_timeout() or self.file.timeout
 
     def _gather(self, file: str) -> Gathered:
-        return gather(self.root, file, self.store, self._visible)
+        return gather(self.root, file, self.store, self._visible, build=True)
 
     def _refuse(self, gathered: Iterable[Gathered], reports: dict[str, ModelReport]) -> None:
         problems = [p for g in gathered for p in g.errors]

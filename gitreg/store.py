@@ -12,7 +12,9 @@ import json
 import logging
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,8 @@ _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
 Hashes = tuple[str, str]
 # A dvc.lock lists every file of every stage, and so outgrows what people write.
 _MAX_LOCK = 32 << 20
+_WORTH_A_THREAD = 64 << 20
+_MOST_THREADS = 4
 _PUSH = "dvc push, where the artifact was made"
 
 
@@ -58,6 +62,7 @@ class Store:
         self.root = root
         self.hashes = hashes
         self._cache: Path | None = None
+        self._started: dict[Path, Future[Hashes]] = {}
 
     def tracked(self, source: ArtifactSource, folder: str) -> Tracked:
         """Find what DVC says of an artifact.
@@ -191,6 +196,27 @@ class Store:
                 "\n".join(_lack(t, missing, failed) for t, missing in lacking), _remote_hint(failed)
             ) from failed
 
+    def start_hashing(self, tracked: Tracked) -> None:
+        """Hash the large files of an artifact on threads of their own, for `artifact` to find done."""
+        if (tracked.size or 0) < _WORTH_A_THREAD or self.missing(tracked):
+            return
+        single = not tracked.md5.endswith(".dir")
+        for md5 in [tracked.md5] if single else [md5 for _, md5 in self._folder(tracked)]:
+            place = self.object_path(md5)
+            if len(self._started) == _MOST_THREADS:
+                return
+            if place not in self._started and place.stat().st_size >= _WORTH_A_THREAD:
+                future: Future[Hashes] = Future()
+                self._started[place] = future
+                # A daemon: an interrupt does not wait for gigabytes.
+                threading.Thread(target=self._hash_into, args=(future, place), daemon=True).start()
+
+    def _hash_into(self, future: Future[Hashes], place: Path) -> None:
+        try:
+            future.set_result(self.hashes(place))
+        except BaseException as error:
+            future.set_exception(error)
+
     def artifact(self, tracked: Tracked) -> Artifact:
         """An artifact's files in the cache; each is held against what DVC says when it is hashed.
 
@@ -209,7 +235,8 @@ class Store:
 
         @cache
         def verified() -> str:
-            found, sha256 = self.hashes(place)
+            started = self._started.pop(place, None)
+            found, sha256 = started.result() if started else self.hashes(place)
             if found != md5:
                 self._corrupt(place, f"its content hashes to {found}", tracked)
             return sha256
