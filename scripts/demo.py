@@ -6,7 +6,6 @@ Every step is a command that you can type yourself; it is printed before it runs
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,7 +95,7 @@ def serving(names: list[str]) -> Iterator[int]:
         console.print(f"Triton is ready on http://{ready['address']}:{ready['http']}")
         yield int(ready["http"])
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # as ^C would; but a shell that runs this in the background has it ignore that
         process.wait()
 
 
