@@ -28,19 +28,28 @@ class Import:
     reason: str = ""
 
 
-def imports(syntax: ast.Module, module: str, is_package: bool) -> list[Import]:
+# A module whose text has none of these calls nothing that imports.
+CALLS = (b"import_module", b"__import__", b"files")
+_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
+
+
+def imports(syntax: ast.Module, module: str, is_package: bool, calls: bool = True) -> list[Import]:
     """The imports of a module, in the order of its text.
 
     Args:
         module: its dotted name, for relative imports.
         is_package: whether it is a package's `__init__`.
+        calls: whether expressions are looked into for calls that import; most of a tree is expressions.
     """
     finder = _Finder(module, is_package)
     # A stack of our own: expressions may be nested deeper than Python's allows.
     todo: list[tuple[ast.AST, bool]] = [(syntax, False)]
     while todo:
         node, guarded = todo.pop()
-        todo.extend(reversed(finder.look(node, guarded)))
+        below = finder.look(node, guarded)
+        if not calls:
+            below = [(child, planned) for child, planned in below if isinstance(child, _STATEMENTS)]
+        todo.extend(reversed(below))
     return finder.found
 
 

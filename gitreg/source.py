@@ -17,7 +17,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from gitreg.errors import InvalidFiles, Problem, Refused
-from gitreg.imports import Import, imports, top_level_names
+from gitreg.imports import CALLS, Import, imports, top_level_names
 from gitreg.names import did_you_mean
 
 # Carried by every package in a form of its own; see gitreg/model.py.
@@ -129,6 +129,7 @@ class _Walk:
         self.modules: dict[str, Path | None] = {}  # None: a package without __init__.py
         self.trees: dict[str, ast.Module] = {}
         self.todo: list[str] = []
+        self.listed: dict[Path, set[str]] = {}
         self.broken: list[Problem] = []
         self.class_module = ""
         self._installed: tuple[Path, ...] | None = None
@@ -147,14 +148,15 @@ class _Walk:
             if file is None or file.suffix != ".py":
                 continue
             try:
-                self.trees[name] = syntax = ast.parse(file.read_bytes(), filename=str(file))
+                text = file.read_bytes()
+                self.trees[name] = syntax = ast.parse(text, filename=str(file))
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 line, column = getattr(error, "lineno", 0) or 0, getattr(error, "offset", 0) or 0
                 why = str(error.args[0]) if error.args else "too complex for Python's own parser"
                 self.broken.append(Problem(self.tree.name(file), line, column, "", f"not Python: {why}"))
                 continue
             is_package = file.name == "__init__.py"
-            for wanted in imports(syntax, name, is_package):
+            for wanted in imports(syntax, name, is_package, any(call in text for call in CALLS)):
                 self.resolve(wanted, file)
 
     def resolve(self, wanted: Import, file: Path) -> None:
@@ -249,15 +251,26 @@ class _Walk:
         namespaces: list[Path] = []
         for place in places:
             self.bundle.watched.add(place)
+            names = self._names(place)
+            if part in names and part.isidentifier() and (inside := place / part).is_dir():
+                within = self._names(inside)
+                for suffix in _SUFFIXES:
+                    if f"__init__{suffix}" in within and (found := inside / f"__init__{suffix}").is_file():
+                        return found, [inside]
+                namespaces.append(inside)
             for suffix in _SUFFIXES:
-                if (found := place / part / f"__init__{suffix}").is_file():
-                    return found, [place / part]
-            for suffix in _SUFFIXES:
-                if (found := place / f"{part}{suffix}").is_file():
+                if f"{part}{suffix}" in names and (found := place / f"{part}{suffix}").is_file():
                     return found, []
-            if part.isidentifier() and (place / part).is_dir():
-                namespaces.append(place / part)
         return None, namespaces
+
+    def _names(self, folder: Path) -> set[str]:
+        """What a folder holds, listed once."""
+        if folder not in self.listed:
+            try:
+                self.listed[folder] = set(os.listdir(folder))
+            except OSError:
+                self.listed[folder] = set()
+        return self.listed[folder]
 
     def search(self, name: str) -> Iterable[Path]:
         yield from self.tree.roots
