@@ -53,6 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
         0 done; 1 refused; 2 usage; 3 a defect in gitreg; 4 the outside failed; 130 interrupted.
     """
     signal.signal(signal.SIGTERM, _terminated)
+    interrupts: list[int] = []
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+
+        def interrupted(signum: int, frame: FrameType | None) -> None:
+            interrupts.append(signum)
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, interrupted)
     try:
         code = gitreg.main(arguments, prog_name="gitreg", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -72,6 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if interrupts:  # C extensions turn ^C during their import into an ImportError
+            click.echo("interrupted", err=True)
+            return 130
         return _failed(error)
 
 
