@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +65,23 @@ def _validator(kind: str) -> Validator:
             yield ValidationError(f"{value!r} does not match {wanted!r}")
 
     schema = json.loads((schema_folder() / f"{kind}.schema.json").read_text())
-    validator: Validator = extend(Draft202012Validator, {"pattern": pattern})(schema)  # type: ignore[no-untyped-call]
+    definitions = schema.pop("$defs", {})
+    validator: Validator = extend(Draft202012Validator, {"pattern": pattern})(  # type: ignore[no-untyped-call]
+        _inlined(schema, definitions)
+    )
     return validator
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """A schema with its definitions in place: following a reference costs more than most checks."""
+    if isinstance(schema, list):
+        return [_inlined(one, definitions) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    whole = {key: _inlined(value, definitions) for key, value in schema.items() if key != "$ref"}
+    if "$ref" in schema:
+        whole = {**_inlined(definitions[schema["$ref"].removeprefix("#/$defs/")], definitions), **whole}
+    return whole
 
 
 def find_root(start: Path) -> Path:
@@ -100,13 +115,19 @@ def contain(root: Path, folder: str, text: str) -> tuple[str, str | None]:
     relative = os.path.normpath(os.path.join(folder, text))
     if relative == ".." or relative.startswith("../"):
         return "", f"{text!r} leaves the repository"
-    real_root = os.path.realpath(root)
+    real_root = _real(str(root))
     real = os.path.realpath(os.path.join(real_root, relative))
     if real != real_root and not real.startswith(real_root + os.sep):
         return "", f"{text!r} leaves the repository through a symbolic link"
     if ".git" in (relative.split("/")[0], os.path.relpath(real, real_root).split(os.sep)[0]):
         return "", f"{text!r} lies in Git's own folder"
     return relative, None
+
+
+@lru_cache(maxsize=16)
+def _real(root: str) -> str:
+    """A root without symbolic links. Of one that is moved while we run, paths are refused from then on."""
+    return os.path.realpath(root)
 
 
 def read_yaml(root: Path, file: str, kind: str | None) -> tuple[Document, list[Problem]]:

@@ -57,21 +57,13 @@ class Memo:
 
     def recall(self, kind: str) -> dict[str, Any]:
         """Every outcome of a kind whose files are as they were, by key."""
-        found: dict[str, Any] = {}
-        known: dict[str, Stamp | None] = {}
-        for key, text in self._rows(f"SELECT key, value FROM {_TABLE} WHERE kind = ? AND version = ?", kind):
-            value = json.loads(text)
-            if _unchanged(value["files"], known):
-                found[key] = value["outcome"]
-        return found
+        query = f"SELECT key, value FROM {_TABLE} WHERE kind = ? AND version = ?"
+        return self._use(lambda c: _hold(c.execute(query, (kind, self.version)))) or {}
 
     def recall_one(self, kind: str, key: str) -> Any:
         """The outcome of one key, or None."""
         query = f"SELECT key, value FROM {_TABLE} WHERE kind = ? AND version = ? AND key = ?"
-        for _, text in self._rows(query, kind, key):
-            value = json.loads(text)
-            return value["outcome"] if _unchanged(value["files"], {}) else None
-        return None
+        return (self._use(lambda c: _hold(c.execute(query, (kind, self.version, key)))) or {}).get(key)
 
     def remember(self, kind: str, outcomes: Mapping[str, tuple[Stamps, Any]]) -> None:
         """Keep outcomes by key, each with the stamps of the files it depends on."""
@@ -83,10 +75,6 @@ class Memo:
         ]
         if rows:
             self._use(lambda c: c.executemany(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?)", rows))
-
-    def _rows(self, query: str, kind: str, *rest: str) -> list[tuple[str, str]]:
-        found = self._use(lambda c: c.execute(query, (kind, self.version, *rest)).fetchall())
-        return found or []
 
     def _use(self, action: Callable[[sqlite3.Connection], T]) -> T | None:
         """Act in a transaction. A memory that cannot be used is a memory that is empty."""
@@ -126,6 +114,17 @@ class Memo:
         if self._open is not None:
             self._open.close()
             self._open = None
+
+
+def _hold(rows: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The outcomes that still hold, a row at a time: most of a row is the stamps of its files."""
+    found: dict[str, Any] = {}
+    known: dict[str, Stamp | None] = {}
+    for key, text in rows:
+        value = json.loads(text)
+        if _unchanged(value["files"], known):
+            found[key] = value["outcome"]
+    return found
 
 
 def _unchanged(files: Stamps, known: dict[str, Stamp | None]) -> bool:
