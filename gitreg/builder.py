@@ -349,7 +349,7 @@ def local_artifact(path: Path) -> Artifact:
         md5, sha256 = folders.digests(file)
         files[name] = Link(file, file.stat().st_size, md5, partial(str, sha256))
     if path.is_file():
-        return Artifact(f"md5:{files[path.name].md5}", files, single=True)
+        return Artifact(f"md5:{files[path.name].md5}", files, path.name)
     # The hash that DVC gives a folder: of its list of files as JSON.
     entries = [{"md5": link.md5, "relpath": name} for name, link in sorted(files.items())]
     listed = json.dumps(entries, sort_keys=True).encode()

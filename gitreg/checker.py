@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any
 
-from gitreg import folders, memo
+from gitreg import folders, memo, stagefile
 from gitreg.declared import Named, RegistryFile
 from gitreg.errors import Problem
-from gitreg.gather import gather
+from gitreg.gather import Content, content_of, gather
 from gitreg.manifest import REGISTRY_FILE, read_stage, read_yaml
 from gitreg.names import did_you_mean
+from gitreg.reports import CheckReport, advice
 from gitreg.store import Store
+
+if TYPE_CHECKING:
+    from gitreg.registry import Registry
 
 # Below this many changed models starting a second process costs more than it saves.
 _WORTH_A_PROCESS = 100
@@ -23,10 +28,32 @@ _WORTH_A_PROCESS = 100
 Verdict = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What was found of one model.
+
+    Attributes:
+        named: the name that its manifest says.
+        content: what the version is; None where the files are broken.
+        version: as the manifest says; None where it is blank, or broken.
+        line, column: of the version.
+        artifact: its path, where it is at one.
+    """
+
+    file: str
+    named: Named | None
+    problems: list[Problem]
+    content: Content | None
+    version: str | None
+    line: int = 0
+    column: int = 0
+    artifact: str | None = None
+
+
 def check_models(
     root: Path, files: Sequence[str], visible: Collection[str] | None, remembered: memo.Memo
-) -> Iterator[tuple[str, Named | None, list[Problem]]]:
-    """Check models: (manifest file, the name it says, its problems), in order.
+) -> Iterator[Checked]:
+    """Check models, in order.
 
     What was found before is recalled for models none of whose files have changed.
     """
@@ -40,7 +67,46 @@ def check_models(
     for file in files:
         verdict = known[file]
         named = Named(*verdict["named"]) if verdict["named"] else None
-        yield file, named, [Problem(**p) for p in verdict["problems"]]
+        content = Content(**verdict["content"]) if verdict["content"] else None
+        problems = [Problem(**p) for p in verdict["problems"]]
+        yield Checked(
+            file,
+            named,
+            problems,
+            content,
+            verdict["version"],
+            verdict["place"][0],
+            verdict["place"][1],
+            verdict["artifact"],
+        )
+
+
+def examine(
+    registry: Registry,
+    files: Sequence[str],
+    report: CheckReport,
+    run: bool,
+    timeout: float | None,
+    progress: Callable[[str], None] | None,
+    visible: Collection[str] | EllipsisType | None = ...,
+) -> list[Checked]:
+    """Check some manifests and all that they name, and run their models if asked to, into a report."""
+    seen = registry.visible if isinstance(visible, EllipsisType) else visible
+    runnable: list[str] = []
+    verdicts = registry.memo.recall("stacked")
+    found = []
+    for one in check_models(registry.root, files, seen, registry.memo):
+        found.append(one)
+        report.problems += one.problems
+        if run and not any(p.level == "error" for p in one.problems):
+            runnable.append(one.file)
+        elif one.file in verdicts:
+            report.problems += advice(one.file, verdicts[one.file])
+        if progress:
+            progress(one.named.name if one.named else one.file)
+    for file in runnable:
+        report.problems += registry.workbench.run_samples(file, timeout)
+    return found
 
 
 def _check_all(
@@ -65,12 +131,24 @@ def _check_some(
     found = []
     for file in files:
         gathered = gather(root, file, store, visible)
+        manifest = gathered.manifest
+        sound = manifest is not None and not gathered.errors
         verdict: Verdict = {
             "named": gathered.named,
+            "content": asdict(content_of(gathered)) if sound else None,
+            "version": manifest.version if manifest else None,
+            "place": gathered.version_place,
+            "artifact": manifest.artifact.path if manifest and manifest.artifact else None,
             "problems": [asdict(p) for p in gathered.problems],
         }
         found.append((file, gathered.inputs, verdict))
     return found
+
+
+def sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """Each problem once, errors first, in file order."""
+    order = {"error": 0, "warning": 1, "note": 2}
+    return sorted(set(problems), key=lambda p: (order[p.level], p))
 
 
 def check_names(names: Sequence[Named]) -> list[Problem]:
@@ -90,18 +168,29 @@ def check_stages(root: Path, registry: RegistryFile, models: Collection[str]) ->
     """Stage files: valid, of a stage that registry.yaml knows, and of models that there are."""
     problems = []
     for path in sorted((root / "stages").glob("*.y*ml")):
-        file = path.relative_to(root).as_posix()
-        if path.stem not in registry.stages:
-            guess = did_you_mean(path.stem, registry.stages)
-            problems.append(Problem(file, 0, 0, "", f"registry.yaml has no stage '{path.stem}'{guess}"))
-        document, found = read_stage(root, file)
-        problems += found
-        if not found:
-            for name in document.data or ():
-                if name not in models:
-                    message = f"there is no model '{name}'{did_you_mean(name, models)}"
-                    problems.append(document.problem((name,), message, key=True))
+        problems += check_stage(root, path.relative_to(root).as_posix(), registry, models)
     return problems + _unknown_from(root, registry)
+
+
+def check_stage(
+    root: Path, file: str, registry: RegistryFile, models: Collection[str] | None
+) -> list[Problem]:
+    """One stage file; None for `models` does not look whether they are there."""
+    problems = []
+    stage = Path(file).stem
+    if stage not in registry.stages:
+        guess = did_you_mean(stage, registry.stages)
+        problems.append(Problem(file, 0, 0, "", f"registry.yaml has no stage '{stage}'{guess}"))
+    if models is None and stagefile.entries((root / file).read_bytes()):
+        return problems
+    document, found = read_stage(root, file)
+    problems += found
+    if not found and models is not None:
+        for name in document.data or ():
+            if name not in models:
+                message = f"there is no model '{name}'{did_you_mean(name, models)}"
+                problems.append(document.problem((name,), message, key=True))
+    return problems
 
 
 def _unknown_from(root: Path, registry: RegistryFile) -> list[Problem]:

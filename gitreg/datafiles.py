@@ -26,7 +26,25 @@ def read_values(file: Path, name: str) -> Mapping[str, Any]:
     Raises:
         InvalidFiles: it is none of these, or not a mapping.
     """
-    raw = _raw(file, name, documents.MAX_BYTES)
+    return values_of(_raw(file, name, documents.MAX_BYTES), name)
+
+
+def values_or_none(root: Path, said: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
+    """Values that are inline, or in a file; empty where it cannot be read."""
+    if not isinstance(said, str):
+        return said or {}
+    try:
+        return read_values(root / said, said)
+    except InvalidFiles:
+        return {}
+
+
+def values_of(raw: bytes, name: str) -> Mapping[str, Any]:
+    """A mapping from what a JSON, YAML or TOML file holds.
+
+    Raises:
+        InvalidFiles: it is none of these, or not a mapping.
+    """
     try:
         if name.endswith(".toml"):
             data = _toml(raw.decode())
@@ -44,6 +62,17 @@ def read_values(file: Path, name: str) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
         raise InvalidFiles([Problem(name, 1, 1, "", f"expected a mapping, got {type(data).__name__}")])
     return data
+
+
+def flat(values: Mapping[str, Any], above: str = "") -> dict[str, float]:
+    """Numbers by dotted name: `{"test": {"auc": 0.9}}` is `{"test.auc": 0.9}`."""
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{above}{name}.")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            found[f"{above}{name}"] = value
+    return found
 
 
 def read_text(file: Path, name: str) -> str:

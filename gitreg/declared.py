@@ -50,15 +50,22 @@ class Batching:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One `model.yaml`. Paths are relative to the registry's root, with forward slashes."""
+    """One `model.yaml`. Paths are relative to the registry's root, with forward slashes.
+
+    Attributes:
+        version: None where it is left blank: the next one is taken when it is registered.
+        description, tags: hold for all versions.
+        release: description and tags of this version alone.
+    """
 
     file: str
     name: str
-    version: str
+    version: str | None
     type: str
     description: str = ""
     owners: tuple[str, ...] = ()
     tags: Mapping[str, Any] = field(default_factory=dict)
+    release: Mapping[str, Any] = field(default_factory=dict)
     model_class: str | None = None
     code: tuple[str, ...] = ()
     include_import_prefixes: tuple[str, ...] = ()
@@ -133,13 +140,14 @@ class Artifact:
 
     Attributes:
         digest: DVC's hash of the whole, as `md5:<hex>` or `md5:<hex>.dir`.
-        files: path below the artifact -> file; for a single file its own name.
-        single: whether the artifact is one file and no folder.
+        files: path below the artifact -> file; for a single file its own name. Empty where only the
+            digest is asked for.
+        name: of the artifact that is one file; None for a folder.
     """
 
     digest: str
-    files: Mapping[str, Link]
-    single: bool = False
+    files: Mapping[str, Link] = field(default_factory=dict)
+    name: str | None = None
 
     @property
     def size(self) -> int:
@@ -148,4 +156,4 @@ class Artifact:
     @property
     def place(self) -> str:
         """Where a package's version folder holds what the class's `load` gets."""
-        return f"model/{next(iter(self.files))}" if self.single else "model"
+        return f"model/{self.name}" if self.name else "model"

@@ -21,7 +21,8 @@ class Finding:
 
     Attributes:
         name: what.
-        level: "ok", "warning" (something will not work) or "error" (nothing will).
+        level: "ok", "note" (good to know), "warning" (something will not work, or may not be right) or
+            "error" (nothing will, or what is recorded is not true).
         detail: what was found.
         hint: what to do about it, or None.
     """
@@ -32,8 +33,8 @@ class Finding:
     hint: str | None = None
 
 
-def examine(folder: Path) -> Iterator[Finding]:
-    """Everything the environment needs, then the registry at `folder` if there is one."""
+def examine(folder: Path, remote: str | None = None, deep: bool = False) -> Iterator[Finding]:
+    """Everything the environment needs, then the registry at `folder` if there is one: see `fsck.examine`."""
     yield Finding("gitreg", "ok", f"{metadata.version('gitreg')} ({Path(__file__).parent})")
     yield _python()
     yield _git(folder)
@@ -45,7 +46,14 @@ def examine(folder: Path) -> Iterator[Finding]:
     except GitregError as error:
         yield Finding("registry", "warning", error.message, error.hint)
         return
-    yield from _registry(registry)
+    sound = True
+    for finding in _registry(registry):
+        sound = sound and finding.level != "error"
+        yield finding
+    if sound:
+        from gitreg import fsck
+
+        yield from fsck.examine(registry, remote, deep)
 
 
 def _python() -> Finding:

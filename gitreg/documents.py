@@ -81,6 +81,10 @@ def parse(raw: bytes, file: str, most: int = MAX_BYTES) -> tuple[Document, list[
         if len(raw) > most:
             raise _Broken(None, f"{len(raw):,} bytes; a YAML file of a registry has at most {most:,}")
         try:
+            conflict = re.search(rb"^<<<<<<< ", raw, re.MULTILINE)
+            if conflict:
+                line = raw.count(b"\n", 0, conflict.start()) + 1
+                return document, [Problem(file, line, 1, "", "a merge conflict is left in this file")]
             text = raw.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise _Broken(None, f"not UTF-8: byte {error.start} is {raw[error.start]:#04x}") from None
@@ -342,7 +346,7 @@ def _type_message(wanted: str | Sequence[str], value: Any, title: str = "", rule
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     expected = " or ".join(_JSON_NAMES.get(str(name), str(name)) for name in names)
     message = f"expected {expected}, got {_show(value)}"
-    if names == ["string"] and isinstance(value, (int, float)):
+    if {"string"} == {*names} - {"null"} and isinstance(value, (int, float)):
         rule = rule if title != "value" else ""
         message += f" ({_a(title)} is {rule})" if rule else f' ("{value}", in quotes, is a string)'
     return message

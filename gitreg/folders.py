@@ -119,6 +119,27 @@ def write(file: Path, data: bytes) -> None:
     file.chmod(0o644)
 
 
+def replace(file: Path, data: bytes) -> None:
+    """Write a file of the user's anew, whole or not at all; its mode stays."""
+    mode = file.stat().st_mode & 0o7777 if file.exists() else 0o666 & ~_umask()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with open(descriptor, "wb") as stream:
+            stream.write(data)
+        os.chmod(name, mode)
+        os.replace(name, file)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 def link(source: Path, target: Path, share: bool) -> None:
     """Make `target` hold the bytes of `source`: reflink, hard link, copy, in that order; mode 0444.
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
+import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitreg import documents, memo
 from gitreg.datafiles import read_samples, read_text, read_values
-from gitreg.declared import CUSTOM_PYTHON, Manifest, Named
+from gitreg.declared import CUSTOM_PYTHON, Artifact, Manifest, Named
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.manifest import Read, read_manifest
+from gitreg.packages import Parts, content_digest, schema_data
 from gitreg.source import Tree, bundle
 from gitreg.store import Store, Tracked
 
@@ -32,6 +36,7 @@ class Gathered:
         tracked: its artifact as DVC knows it.
         code: import path with slashes -> file.
         inputs: stamps of every file and folder that was looked at, as before the look.
+        version_place: line and column of the version in the manifest.
         committed: the paths whose last commit is the package's commit.
     """
 
@@ -44,6 +49,7 @@ class Gathered:
     samples: tuple[Sample, ...] = ()
     requirements: tuple[str, ...] = ()
     inputs: memo.Stamps = field(default_factory=dict)
+    version_place: tuple[int, int] = (0, 0)
     committed: list[str] = field(default_factory=list)
 
     @property
@@ -70,11 +76,72 @@ def gather(
     gathered.problems = read.problems
     gathered.manifest = read.manifest
     gathered.named = read.named
+    values = read.document.values
+    gathered.version_place = values.get(("version",)) or values.get(("name",)) or (0, 0)
     gathered.committed = [file]
     if read.manifest is not None:
         _Gatherer(root, gathered, read, store, build).everything(visible)
     gathered.problems = sorted(set(gathered.problems))
     return gathered
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a version is, as its tag records it.
+
+    Attributes:
+        digest: the content digest.
+        artifact: DVC's hash, as `md5:<hex>`, or where else the artifact is.
+        schema: digest of the schema.
+        file: the manifest.
+    """
+
+    digest: str
+    artifact: str
+    schema: str
+    file: str
+    description: str = ""
+
+
+def parts_of(gathered: Gathered, artifact: Artifact, version: str | None = None) -> Parts:
+    """What the packages of a gathered model are made of."""
+    manifest = gathered.manifest
+    assert manifest
+    return Parts(
+        name=manifest.name,
+        version=version or manifest.version,
+        type=manifest.type,
+        artifact=artifact,
+        schema=manifest.schema,
+        model_class=manifest.model_class,
+        code={path: file.read_bytes() for path, file in gathered.code.items()},
+        samples=gathered.samples,
+        requirements=gathered.requirements,
+        batching=manifest.batching,
+        triton=manifest.triton,
+    )
+
+
+def content_of(gathered: Gathered) -> Content:
+    """What a model that was gathered is. Reads no byte of its artifact."""
+    manifest, tracked = gathered.manifest, gathered.tracked
+    assert manifest
+    elsewhere = {
+        **({"image": manifest.image} if manifest.image else {}),
+        **({k: v for k, v in asdict(manifest.artifact).items() if v} if manifest.artifact else {}),
+    }
+    where = f"md5:{tracked.md5}" if tracked else json.dumps(elsewhere, sort_keys=True)
+    if tracked and manifest.image:
+        where += f" {manifest.image}"
+    artifact = Artifact(where, name=tracked.name if tracked else None)
+    schema = json.dumps(schema_data(manifest.schema), sort_keys=True, separators=(",", ":"))
+    return Content(
+        content_digest(parts_of(gathered, artifact)),
+        where,
+        f"sha256:{hashlib.sha256(schema.encode()).hexdigest()}",
+        gathered.file,
+        manifest.release.get("description") or manifest.description,
+    )
 
 
 class _Gatherer:
@@ -227,11 +294,17 @@ class _Gatherer:
             self.gathered.problems.extend(invalid.problems)
 
 
+_HASHES = re.compile(r"(--hash=[a-z0-9]+:[0-9a-f]+\s*)+\Z")
+
+
 def requirement_mistake(line: str) -> str | None:
     """What is wrong with one line of a requirements.txt; options, comments and URLs are pip's business."""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    text = line.partition(" #")[0].partition(" --hash")[0].strip().rstrip("\\").strip()
+    text, _, hashes = line.partition(" #")[0].strip().rstrip("\\").strip().partition(" --hash")
+    text = text.strip()
+    if hashes and not _HASHES.match(f"--hash{hashes}"):
+        return f"{line.strip()!r}: only --hash=ALGORITHM:DIGEST may follow a requirement"
     if not text or text.startswith(("#", "--hash")):
         return None
     if "\n" in line or "\r" in line:

@@ -97,11 +97,11 @@ def find_root(start: Path) -> Path:
     raise Refused(f"no {REGISTRY_FILE} in {start} or above it", "gitreg init makes a registry here")
 
 
-def contain(root: Path, folder: str, text: str) -> tuple[str, str | None]:
+def contain(root: Path | None, folder: str, text: str) -> tuple[str, str | None]:
     """Resolve a path that a manifest names: the one place where such paths are judged.
 
     Args:
-        root: the registry's root.
+        root: the registry's root; None judges the text alone, as for files of a commit.
         folder: the manifest's folder, relative to the root.
         text: what the manifest says.
 
@@ -115,6 +115,9 @@ def contain(root: Path, folder: str, text: str) -> tuple[str, str | None]:
     relative = os.path.normpath(os.path.join(folder, text))
     if relative == ".." or relative.startswith("../"):
         return "", f"{text!r} leaves the repository"
+    if root is None:
+        inside = relative.split("/")[0] == ".git"
+        return relative, f"{text!r} lies in Git's own folder" if inside else None
     real_root = _real(str(root))
     real = os.path.realpath(os.path.join(real_root, relative))
     if real != real_root and not real.startswith(real_root + os.sep):
@@ -144,6 +147,11 @@ def read_yaml(root: Path, file: str, kind: str | None) -> tuple[Document, list[P
     if size > len(raw):
         message = f"{size:,} bytes; a YAML file of a registry has at most {1 << 20:,}"
         return Document(file), [Problem(file, 0, 0, "", message)]
+    return judged(raw, file, kind)
+
+
+def judged(raw: bytes, file: str, kind: str | None) -> tuple[Document, list[Problem]]:
+    """YAML held against schemas/<kind>.schema.json."""
     document, problems = parse(raw, file)
     if kind and not problems:
         problems = problems_of(document, _validator(kind).iter_errors(document.data))
@@ -156,7 +164,15 @@ def read_registry(root: Path) -> RegistryFile:
     Raises:
         InvalidFiles: it is broken; nothing else can be said about the registry then.
     """
-    document, problems = read_yaml(root, REGISTRY_FILE, "registry")
+    return registry_of(*read_yaml(root, REGISTRY_FILE, "registry"))
+
+
+def registry_of(document: Document, problems: list[Problem]) -> RegistryFile:
+    """What a registry.yaml that was read says.
+
+    Raises:
+        InvalidFiles: it is broken.
+    """
     if problems:
         raise InvalidFiles(problems, "schemas/registry.schema.json describes every field")
     said = document.data
@@ -193,7 +209,16 @@ def manifest_files(root: Path, registry: RegistryFile) -> list[str]:
 
 def read_manifest(root: Path, file: str) -> Read:
     """Read one model.yaml, as far as it can be read."""
-    document, problems = read_yaml(root, file, "model")
+    return manifest_of(*read_yaml(root, file, "model"), root)
+
+
+def manifest_of(document: Document, problems: list[Problem], root: Path | None) -> Read:
+    """What a manifest that was read says.
+
+    Args:
+        root: where the files lie that it names; None does not look for them.
+    """
+    file = document.file
     read = Read(document, list(problems))
     if not isinstance(document.data, Mapping):
         return read
@@ -229,13 +254,14 @@ class _Paths:
     Looks at every path that is there, also in a manifest that is invalid elsewhere.
     """
 
-    def __init__(self, root: Path, document: Document) -> None:
+    def __init__(self, root: Path | None, document: Document) -> None:
         self.problems: list[Problem] = []
         self.found: dict[DocumentPath, str] = {}
         folder = document.file.rpartition("/")[0]
         for path, text in _named_paths(document.data):
             relative, refused = contain(root, folder, text)
-            if not refused and path[0] != "artifact" and not os.path.lexists(os.path.join(root, relative)):
+            here = root is None or path[0] == "artifact" or os.path.lexists(os.path.join(root, relative))
+            if not refused and not here:
                 refused = f"'{relative}' does not exist"
             if refused:
                 self.problems.append(document.problem(path, refused))
@@ -272,11 +298,12 @@ def _manifest(file: str, said: Mapping[str, Any], paths: _Paths) -> Manifest:
     return Manifest(
         file=file,
         name=said["name"],
-        version=said["version"],
+        version=said.get("version"),
         type=said["type"],
         description=said.get("description", ""),
         owners=tuple(said.get("owners", ())),
         tags=said.get("tags", {}),
+        release=said.get("release", {}),
         model_class=said.get("model_class"),
         code=tuple(root for root in roots if root is not None),
         include_import_prefixes=tuple(said.get("include_import_prefixes", ())),

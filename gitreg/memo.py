@@ -22,7 +22,7 @@ Stamps = dict[str, "Stamp | None"]
 # Two writes within one tick of the kernel's clock have one time stamp; ticks last up to 10 ms.
 _TICK_NS = 20_000_000
 # Another layout of the table gets another name.
-_TABLE = "memo_1"
+_TABLE = "memo_2"
 
 T = TypeVar("T")
 
@@ -47,34 +47,38 @@ class Memo:
     Args:
         folder: where its file lies; None remembers nothing.
         version: what else the outcomes depend on; another one forgets everything.
+        place: whose outcomes: work trees share one memory, and a copied one brings its own along.
     """
 
-    def __init__(self, folder: Path | None, version: str) -> None:
+    def __init__(self, folder: Path | None, version: str, place: str = "") -> None:
         self.file = folder / "memo.sqlite" if folder else None
-        self.version = version
+        self.version, self.place = version, place
         self._open: sqlite3.Connection | None = None
         self._lock = threading.RLock()
 
     def recall(self, kind: str) -> dict[str, Any]:
         """Every outcome of a kind whose files are as they were, by key."""
-        query = f"SELECT key, value FROM {_TABLE} WHERE kind = ? AND version = ?"
-        return self._use(lambda c: _hold(c.execute(query, (kind, self.version)))) or {}
+        query = f"SELECT key, value FROM {_TABLE} WHERE kind = ? AND place = ? AND version = ?"
+        return self._use(lambda c: _hold(c.execute(query, (kind, self.place, self.version)))) or {}
 
     def recall_one(self, kind: str, key: str) -> Any:
         """The outcome of one key, or None."""
-        query = f"SELECT key, value FROM {_TABLE} WHERE kind = ? AND version = ? AND key = ?"
-        return (self._use(lambda c: _hold(c.execute(query, (kind, self.version, key)))) or {}).get(key)
+        query = f"SELECT key, value FROM {_TABLE} WHERE kind = ? AND place = ? AND version = ? AND key = ?"
+        asked = (kind, self.place, self.version, key)
+        return (self._use(lambda c: _hold(c.execute(query, asked))) or {}).get(key)
 
     def remember(self, kind: str, outcomes: Mapping[str, tuple[Stamps, Any]]) -> None:
         """Keep outcomes by key, each with the stamps of the files it depends on."""
         limit = time.time_ns() - _TICK_NS
         rows = [
-            (kind, key, self.version, json.dumps({"files": files, "outcome": outcome}))
+            (kind, self.place, key, self.version, json.dumps({"files": files, "outcome": outcome}))
             for key, (files, outcome) in outcomes.items()
             if all(one is None or one[1] < limit for one in files.values())
         ]
         if rows:
-            self._use(lambda c: c.executemany(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?)", rows))
+            self._use(
+                lambda c: c.executemany(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?, ?)", rows)
+            )
 
     def _use(self, action: Callable[[sqlite3.Connection], T]) -> T | None:
         """Act in a transaction. A memory that cannot be used is a memory that is empty."""
@@ -105,7 +109,7 @@ class Memo:
             self._open.execute("PRAGMA synchronous = OFF")
             self._open.execute(
                 f"CREATE TABLE IF NOT EXISTS {_TABLE}"
-                " (kind TEXT, key TEXT, version TEXT, value TEXT, PRIMARY KEY (kind, key))"
+                " (kind TEXT, place TEXT, key TEXT, version TEXT, value TEXT, PRIMARY KEY (kind, place, key))"
             )
         return self._open
 

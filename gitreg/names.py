@@ -1,4 +1,9 @@
-"""Names, versions and references: what is valid, and how each is written and read."""
+"""Names, references, URIs and tags: what is valid, and how each is written and read.
+
+A tag is GTO's: `churn@v1.2.0` registers, `churn#production#4` assigns, `churn#production!#5` unassigns,
+`churn@v1.2.0!#6` deregisters, `churn@deprecated#7` deprecates. See
+https://github.com/iterative/gto/blob/main/gto/constants.py
+"""
 
 from __future__ import annotations
 
@@ -6,38 +11,63 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
-from gitreg.errors import Usage
+from gitreg.errors import Refused, Usage
 
 # GTO, DNS labels, Kubernetes and Triton all accept these; \Z because `$` lets a newline through.
 NAME = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
 NAME_RULE = "lower-case letters, digits and '-', 2 to 63 characters, starting with a letter"
-VERSION = re.compile(
-    r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
-    r"(-(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*)?\Z"
-)
+# Numbers and pre-releases are bounded: a version is part of the name of a file.
+_NUMBER = "(?:0|[1-9][0-9]{0,14})"
+_WORD = "(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
+_PRE = rf"-(?![0-9a-zA-Z.-]{{41}}){_WORD}(?:\.{_WORD})*"
+VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:{_PRE})?\Z")
+
+
+# The first digits of the id of the tag that registered a version, or a model's first one: never in a name.
+ID = re.compile(r"[mv]_[0-9a-f]{7,40}\Z")
+_URI = "models:/"
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What a user wrote to name a version: `churn`, `churn@1.2.0`, `churn@latest`, `churn#production`."""
+    """What a user wrote to name a version.
+
+    Attributes:
+        model: the model's name; empty for an id.
+        version: None for the latest.
+        stage: the version that is in this stage.
+        ordinal: the version that was registered as this one (URIs only).
+        id: `m_...` of a model, `v_...` of a version.
+    """
 
     model: str
     version: str | None = None
     stage: str | None = None
+    ordinal: int | None = None
+    id: str | None = None
 
     def __str__(self) -> str:
+        if self.id:
+            return self.id
         if self.stage:
             return f"{self.model}#{self.stage}"
+        if self.ordinal is not None:
+            return f"{_URI}{self.model}/{self.ordinal}"
         return f"{self.model}@{self.version}" if self.version else self.model
 
 
 def parse_reference(text: str) -> Reference:
-    """Read a reference.
+    """Read a reference: `churn`, `churn@1.2.0`, `churn@latest`, `churn#production`, an id, or a URI.
 
     Raises:
         Usage: `text` is not one; ordinals (`churn@3`) are refused, as URIs alone may use them.
     """
+    if text.startswith("models:"):
+        return parse_uri(text)
+    if ID.match(text):
+        return Reference("", id=text)
     model, at, version = text.partition("@")
     model, hash_sign, stage = model.partition("#") if not at else (model, "", "")
     if not NAME.match(model):
@@ -51,6 +81,104 @@ def parse_reference(text: str) -> Reference:
     if hash_sign and not NAME.match(stage):
         raise Usage(f"{text!r}: {stage!r} is not a stage name: {NAME_RULE}")
     return Reference(model, None if version == "latest" else version or None, stage or None)
+
+
+def parse_uri(text: str) -> Reference:
+    """Read MLflow's way to name a version: `models:/churn/1.2.0`, `/3`, `/production`, `/latest`, `@alias`.
+
+    Raises:
+        Usage: `text` is not one.
+    """
+    model, slash, rest = text.removeprefix(_URI).partition("/")
+    model, at, alias = model.partition("@")
+    if text.startswith(_URI) and NAME.match(model) and bool(slash) != bool(at):
+        if (rest or alias) == "latest":
+            return Reference(model)
+        if NAME.match(rest or alias):
+            return Reference(model, stage=rest or alias)
+        if VERSION.match(rest):
+            return Reference(model, rest)
+        if re.match(r"[1-9][0-9]{0,8}\Z", rest, re.ASCII):
+            return Reference(model, ordinal=int(rest))
+    raise Usage(
+        f"{text!r} is not the URI of a version",
+        "models:/churn/1.2.0, models:/churn/3, models:/churn/production or models:/churn/latest",
+    )
+
+
+_TAG = re.compile(
+    rf"(?P<model>{NAME.pattern[:-2]})"
+    rf"(?:@v(?P<version>{VERSION.pattern[:-2]})(?P<deregister>!)?|#(?P<stage>{NAME.pattern[:-2]})(?P<unassign>!)?"
+    r"|@(?P<deprecated>deprecated))(?:#(?P<counter>[1-9][0-9]{0,17}))?\Z",
+    re.ASCII,
+)
+# Whatever could be meant for a registry: GTO would read it, or stumble over it.
+_LIKE_A_TAG = re.compile(r"[^@#]*[@#]")
+
+Kind = Literal["register", "deregister", "assign", "unassign", "deprecate"]
+
+
+class TagName(NamedTuple):
+    """What a tag's name says.
+
+    Attributes:
+        kind: what the tag does.
+        counter: GTO's; None where the name has none, as in most registrations.
+    """
+
+    model: str
+    kind: Kind
+    version: str | None = None
+    stage: str | None = None
+    counter: int | None = None
+
+    def __str__(self) -> str:
+        what = {
+            "register": f"@v{self.version}",
+            "deregister": f"@v{self.version}!",
+            "assign": f"#{self.stage}",
+            "unassign": f"#{self.stage}!",
+            "deprecate": "@deprecated",
+        }[self.kind]
+        return f"{self.model}{what}" + ("" if self.counter is None else f"#{self.counter}")
+
+
+def parse_tag(text: str) -> TagName | None:
+    """Read a tag's name; None when it is not one of a registry."""
+    found = _TAG.match(text)
+    if not found:
+        return None
+    model, version, deregister, stage, unassign, _, counter = found.groups()
+    kind: Kind = "deprecate"
+    if version:
+        kind = "deregister" if deregister else "register"
+    elif stage:
+        kind = "unassign" if unassign else "assign"
+    return TagName(model, kind, version, stage, int(counter) if counter else None)
+
+
+def is_like_a_tag(text: str) -> bool:
+    """Whether a tag's name uses the signs of registry tags, right or wrong."""
+    return bool(_LIKE_A_TAG.match(text))
+
+
+_FOREIGN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")
+
+
+def mapped(text: str) -> tuple[str, str | None]:
+    """A model's name for a name of another registry's, and that name where it is another.
+
+    MLflow and ModelArts have upper case and `_`, up to 64 characters: `Churn_Model` is `churn-model`.
+
+    Raises:
+        Refused: there is none.
+    """
+    if NAME.match(text):
+        return text, None
+    name = text.lower().replace("_", "-").strip("-")
+    if not _FOREIGN.match(text) or not NAME.match(name):
+        raise Refused(f"{text!r} is not a model name: {NAME_RULE}")
+    return name, text
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, checker, folders, git, isolation, memo
-from gitreg.declared import CUSTOM_PYTHON, Manifest, Named, RegistryFile
-from gitreg.errors import GitregError, InvalidFiles, NotSupported, Problem, Refused
-from gitreg.gather import Gathered, gather
-from gitreg.manifest import find_root, manifest_files, read_manifest, read_registry
-from gitreg.names import did_you_mean, parse_reference
-from gitreg.packages import Parts, content_digest
-from gitreg.reports import CheckReport, ModelReport, advice
-from gitreg.store import Store, Tracked
-from gitreg.version import __version__
+from gitreg import (
+    applier,
+    bumper,
+    checker,
+    doors,
+    folders,
+    git,
+    isolation,
+    memo,
+    planner,
+    promoter,
+    resolver,
+    rules,
+    versions,
+)
+from gitreg.bumper import Bumped
+from gitreg.compatibility import compare, needed_bump
+from gitreg.declared import Manifest
+from gitreg.errors import Usage
+from gitreg.gather import Gathered, content_of
+from gitreg.manifest import find_root, read_manifest
+from gitreg.names import parse_reference
+from gitreg.planner import Planned
+from gitreg.promoter import Prepared
+from gitreg.recorded import ModelRecord, Version
+from gitreg.reports import CheckReport, ModelReport
+from gitreg.review import Review, Reviewer
+from gitreg.workbench import Workbench
+from gitreg.worktree import WorkTree
 
 if TYPE_CHECKING:
     from gitreg.schema import Sample
 
-# What outcomes depend on besides files: a new gitreg forgets what an older one found.
-_MEMO_VERSION = "1"
 
-
-class Registry:
+class Registry(WorkTree):
     """A registry on disk.
 
     Args:
@@ -40,89 +53,183 @@ class Registry:
     """
 
     def __init__(self, path: str | os.PathLike[str] = ".") -> None:
-        self.root = find_root(Path(path))
+        super().__init__(find_root(Path(path)))
 
     # What there is ------------------------------------------------------------------------------
 
-    @cached_property
-    def file(self) -> RegistryFile:
-        """registry.yaml."""
-        return read_registry(self.root)
+    @property
+    def workbench(self) -> Workbench:
+        """Where models are built and tried."""
+        return Workbench(self)
 
-    @cached_property
-    def files(self) -> list[str]:
-        """The manifests, relative to the root."""
-        return manifest_files(self.root, self.file)
+    # Versions and stages ---------------------------------------------------------------------------
 
-    @cached_property
-    def store(self) -> Store:
-        """Where artifacts are."""
-        return Store(self.root, self._hashes)
-
-    @cached_property
-    def memo(self) -> memo.Memo:
-        """What earlier runs found; lives in Git's folder and can be deleted."""
-        import sys
-
-        place = git.git_folder(self.root)
-        version = f"{_MEMO_VERSION} {__version__} {sys.version_info[:2]} {sys.prefix}"
-        return memo.Memo(place / "gitreg" if place else None, version)
-
-    @cached_property
-    def _visible(self) -> Collection[str] | None:
-        return git.visible_files(self.root)
-
-    def _hashes(self, file: Path) -> tuple[str, str]:
-        """Digests of a cache object; each is read once for as long as it does not change."""
-        known = self.memo.recall_one("digests", str(file))
-        if known is None:
-            before = memo.stamps([file])
-            known = list(folders.digests(file))
-            self.memo.remember("digests", {str(file): (before, known)})
-        return known[0], known[1]
-
-    def models(self) -> list[Manifest]:
-        """Every model whose manifest can be read, by name."""
-        read = (read_manifest(self.root, file).manifest for file in self.files)
-        return sorted((m for m in read if m is not None), key=lambda m: m.name)
-
-    def manifest_file(self, reference: str) -> str:
-        """The manifest that a reference names.
+    def resolve(self, reference: str) -> tuple[ModelRecord, Version]:
+        """The registered version that a reference, a URI or an id names.
 
         Raises:
-            Refused: there is no such model, or the version is not the one in its manifest.
+            Usage: it is no reference.
+            Refused: there is no such model or version, or nothing is in that stage.
+        """
+        return resolver.resolve(self, parse_reference(reference))
+
+    def bump(self, model: str, level: str = "auto") -> Bumped:
+        """Write a model's next version into its manifest, keeping comments and order.
+
+        Run again, it changes nothing: the step is counted from the last registered version.
+
+        Args:
+            level: "major", "minor", "patch", or "auto" for what the changes of the schema demand.
+
+        Raises:
+            Refused: there is no such model, or the step is smaller than the change.
+        """
+        return bumper.bump(self, resolver.model_name(self, model), level)
+
+    def register(
+        self, models: Sequence[str], push: bool = False, remote: str | None = None, **how: Any
+    ) -> Planned:
+        """Register the versions that the manifests of some models say, at the commit that is checked out.
+
+        Raises:
+            Refused: one is registered already: nothing is ever overwritten.
+        """
+        return applier.Applier(self, remote, **how).register(push, self._names(models))
+
+    def promote(self, references: Sequence[str], stage: str, **how: Any) -> Prepared:
+        """Put versions into a stage: a commit on a branch of its own, for a pull request.
+
+        Args:
+            references: registered versions, of one model each.
+            how: see `Promoter`: push, apply, remote, branch, note, progress.
+
+        Raises:
+            Refused: there is no such version or stage, or a gate does not pass.
+            Outside: the remote refuses, or the race was lost too often.
+        """
+        return promoter.Promoter(self, stage, **how).promote(references)
+
+    def demote(self, models: Sequence[str], stage: str, **how: Any) -> Prepared:
+        """Take models out of a stage; see `promote`."""
+        return promoter.Promoter(self, stage, **how).demote(self._names(models))
+
+    def rollback(self, models: Sequence[str], stage: str, to: str | None = None, **how: Any) -> Prepared:
+        """Put back what was in a stage before, or the version `to`; see `promote`."""
+        return promoter.Promoter(self, stage, **how).rollback(self._names(models), to)
+
+    def _names(self, models: Iterable[str]) -> list[str]:
+        return [resolver.model_name(self, model) for model in models]
+
+    def version_of(self, gathered: Gathered) -> tuple[str, int]:
+        """The version that a model has as it lies here, and its ordinal: 0 when it is not registered."""
+        manifest = gathered.manifest
+        assert manifest
+        known = self.record(manifest.name)
+        digest = content_of(gathered).digest
+        if manifest.version is None:
+            if not known.versions:
+                return versions.first(self.file.scheme), 0
+            last = known.last
+            assert last
+            if self.trailers(last.tag).get("Gitreg-Digest") != digest:
+                old = planner.manifest_of(self, known, last)
+                level = needed_bump(compare(old.schema, manifest.schema) if old else [])
+                return versions.bumped(last.version, level, self.file.scheme), 0
+            return last.version, self.ordinal(last)
+        one = known.versions.get(manifest.version)
+        if one is None or self.trailers(one.tag).get("Gitreg-Digest", digest) != digest:
+            return manifest.version, 0
+        return manifest.version, self.ordinal(one)
+
+    @contextmanager
+    def at(
+        self, commit: str, within: Sequence[str] = (".",), dirty: Collection[str] | None = None
+    ) -> Iterator[Registry]:
+        """This registry as a commit has it, on disk: here, if that is what lies here, else in a clone.
+
+        Args:
+            within: the folders that matter to the caller.
+            dirty: files that are not as HEAD has them, where that is known.
+        """
+        if git.head(self.root) == commit and not self._changed(within, dirty):
+            yield self
+            return
+        with self.scratch() as place:
+            git.clone_at(self.root, commit, place / "at")
+            other = Registry(place / "at" / git.prefix(self.root))
+            self.store.lend(other.root)
+            other.tags_of = self.tags_of
+            other.memo = memo.Memo(None, "")  # what holds of files here does not hold of files there
+            other.store.hashes = self.store.hashes
+            yield other
+
+    def _changed(self, within: Sequence[str], dirty: Collection[str] | None) -> bool:
+        if dirty is None:
+            return bool(git.changed(self.root, within))
+        return any(folder == "." or path.startswith(f"{folder}/") for path in dirty for folder in within)
+
+    @contextmanager
+    def holding(self, reference: str) -> Iterator[tuple[Registry, str]]:
+        """The registry that has a version in its files, this or a clone of an earlier commit; the model.
+
+        A model's bare name is what its manifest here says, registered or not.
         """
         wanted = parse_reference(reference)
-        guess = [f for f in self.files if f.split("/")[-2:-1] == [wanted.model]]
-        names: list[str] = []
-        for file in [*guess, *(f for f in self.files if f not in guess)]:
-            manifest = read_manifest(self.root, file).manifest
-            if manifest is None:
-                if file in guess:
-                    return file  # broken; reading it again tells why
-                continue
-            names.append(manifest.name)
-            if manifest.name == wanted.model:
-                if wanted.version not in (None, manifest.version):
-                    raise Refused(
-                        f"{wanted}: {file} is at version {manifest.version}",
-                        f"check out the commit that has {wanted.version}",
-                    )
-                if wanted.stage:
-                    raise Refused(
-                        f"{wanted}: stages cannot be resolved here yet", f"gitreg build {wanted.model}"
-                    )
-                return file
-        known = ", ".join(sorted(names)[:20]) + (", ..." if len(names) > 20 else "")
-        raise Refused(
-            f"there is no model '{wanted.model}'{did_you_mean(wanted.model, names)}",
-            f"models here: {known or 'none yet'}",
-        )
+        plain = not (wanted.stage or wanted.ordinal or wanted.id)
+        if plain and (wanted.version is None or self._says(wanted.model, wanted.version)):
+            yield self, wanted.model
+            return
+        known, version = self.resolve(reference)
+        with self.at(version.tag.commit) as other:
+            yield other, known.name
 
-    def _chosen(self, references: Sequence[str]) -> list[str]:
-        if not references:
-            return self.files
-        return list(dict.fromkeys(self.manifest_file(r) for r in references))
+    def _says(self, model: str, version: str) -> bool:
+        manifest = self.read(self.manifest_file(model)).manifest
+        return manifest is not None and manifest.version == version
+
+    # Plan and apply -----------------------------------------------------------------------------
+
+    def plan(
+        self,
+        commit: str = "HEAD",
+        models: Collection[str] | None = None,
+        files: Collection[str] | None = None,
+    ) -> Planned:
+        """What `apply` would do: the files of a commit minus what the tags record.
+
+        Args:
+            commit: any revision.
+            models: plan for these alone.
+            files: their manifests, where they are known: no others are read then.
+
+        Raises:
+            Refused: there is no such commit, or its registry.yaml is broken.
+        """
+        oid = self.commit(commit)
+        models = self._names(models) if models is not None else None
+        with planner.Planner(self, oid, self.records(models), models, files) as one:
+            return one.planned()
+
+    def apply(
+        self,
+        push: bool = False,
+        remote: str | None = None,
+        models: Collection[str] | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> Planned:
+        """Write the tags that are missing: all or none.
+
+        Args:
+            push: fetch before, push after; tried again when somebody else was faster.
+            remote: where to; by default the one that the branch follows, or origin.
+            models: apply for these alone.
+
+        Raises:
+            Refused: a file has a problem, or a gate did not pass; nothing is written then.
+            Outside: the remote refuses, or the race was lost too often.
+        """
+        names = self._names(models) if models is not None else None
+        return applier.Applier(self, remote, progress).apply(push, names)
 
     # Check --------------------------------------------------------------------------------------
 
@@ -144,49 +251,49 @@ class Registry:
         Raises:
             InvalidFiles: registry.yaml itself is broken.
         """
-        files = self._chosen(references)
+        files = self.chosen(references)
         report = CheckReport(len(files))
-        names: list[Named] = []
-        runnable: list[str] = []
-        verdicts = self.memo.recall("stacked")
-        for file, named, problems in checker.check_models(self.root, files, self._visible, self.memo):
-            report.problems += problems
-            if named:
-                names.append(named)
-            if run and not any(p.level == "error" for p in problems):
-                runnable.append(file)
-            elif file in verdicts:
-                report.problems += advice(file, verdicts[file])
-            if progress:
-                progress(named.name if named else file)
-        for file in runnable:
-            report.problems += self._run_samples(file, timeout)
+        found = checker.examine(self, files, report, run, timeout, progress)
+        names = [one.named for one in found if one.named]
         if references:
             names = [n for f in self.files if (n := read_manifest(self.root, f).named)]
         report.problems += checker.check_names(names)
         report.problems += checker.check_stages(self.root, self.file, {one.name for one in names})
-        order = {"error": 0, "warning": 1, "note": 2}
-        report.problems = sorted(set(report.problems), key=lambda p: (order[p.level], p))
+        report.problems += rules.check_versions(self, found)
+        report.problems += doors.mistakes(
+            self.root, {c.named.name: c.artifact for c in found if c.named and c.artifact}
+        )
+        report.problems = checker.sorted_problems(report.problems)
         return report
 
-    def _run_samples(self, file: str, timeout: float | None) -> list[Problem]:
-        """Load a model from a package made for the purpose, and ask it its samples."""
-        gathered = self._gather(file)
-        assert gathered.manifest
-        if gathered.manifest.type != CUSTOM_PYTHON:
-            return []
-        try:
-            self._fetch([gathered.tracked] if gathered.tracked else [])
-            parts = self._parts(gathered)
-            with self.scratch() as place:
-                built = builder.package(parts, {"raw": place / "raw"}, place, self._limit(timeout))
-        except GitregError as error:
-            return [Problem(file, 0, 0, "", error.message)]
-        self._remember_stacked(gathered, built.stacked)
-        return [Problem(file, 0, 0, "", w, "warning") for w in built.warnings] + advice(file, built.stacked)
+    def review(
+        self,
+        base: str,
+        run: bool = False,
+        timeout: float | None = None,
+        committed: bool = False,
+        progress: Callable[[str], None] | None = None,
+    ) -> Review:
+        """Check what changed since a base, as a pull request is checked, and say what it does.
 
-    def _remember_stacked(self, gathered: Gathered, stacked: dict[str, float] | None) -> None:
-        self.memo.remember("stacked", {gathered.file: (gathered.inputs, stacked)})
+        Args:
+            base: the branch or commit that the change is to be merged into.
+            run: also load each model that is touched and ask it its samples.
+            committed: the work tree is as HEAD has it, as in CI; else Git walks all of it for changes.
+
+        Raises:
+            Refused: the base is no commit here.
+        """
+        return Reviewer(self, base, committed).review(run, timeout, progress)
+
+    def fix(self) -> list[str]:
+        """Mend what has one right answer: dvc.yaml's artifacts; the files that were written."""
+        paths = {m.name: m.artifact.path for m in self.models() if m.artifact and m.artifact.path}
+        text = doors.fixed(self.root, paths)
+        if text is None:
+            return []
+        folders.replace(self.root / doors.FILE, text.encode("utf-8", "surrogateescape"))
+        return [doors.FILE]
 
     # Build --------------------------------------------------------------------------------------
 
@@ -215,137 +322,34 @@ class Registry:
             InvalidFiles: a manifest has problems; nothing is built then.
             Outside: an artifact cannot be fetched.
         """
-        kinds = tuple(formats or self.file.formats)
-        place = Path(output).absolute()
-        files = self._chosen(references)
-        key = f"{place}|{','.join(sorted(kinds))}"
-        known = self.memo.recall(f"build {key}")
-        reports = {file: _unchanged(known[file]) for file in files if file in known}
-        todo = [file for file in files if file not in reports]
-        for report in reports.values():
-            _tell(progress, report)
-        gathered = [self._gather(file) for file in todo]
-        self._refuse(gathered, reports)
-        self._fetch([g.tracked for g in gathered if g.tracked])
-        workers = max(1, min(jobs or os.cpu_count() or 1, len(gathered) or 1))
-        with ThreadPoolExecutor(workers) as pool:
-            running: dict[Future[ModelReport], Gathered] = {
-                pool.submit(self._build_one, g, place, kinds, formats is not None, timeout): g
-                for g in gathered
-            }
-            try:
-                for done in as_completed(running):
-                    one = running[done]
-                    reports[one.file] = report = done.result()
-                    self._remember_build(key, one, report)
-                    _tell(progress, report)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                while not all(job.done() for job in running):
-                    isolation.end_all()
-                    time.sleep(0.05)
-                raise
-        return [reports[file] for file in files]
+        if not references:
+            return self.workbench.build((), output, formats, jobs, timeout, progress)
+        with ExitStack() as stack:
+            held = [stack.enter_context(self.holding(reference)) for reference in dict.fromkeys(references)]
+            names = [model for _, model in held]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                hint = "build them one by one, each to its own -o"
+                raise Usage(f"two versions of {twice[0]} in one folder", hint)
+            groups: dict[Path, tuple[Registry, list[str]]] = {}
+            for registry, model in held:
+                groups.setdefault(registry.root, (registry, []))[1].append(model)
+            return [
+                report
+                for registry, models in groups.values()
+                for report in registry.workbench.build(
+                    models, Path(output).absolute(), formats, jobs, timeout, progress
+                )
+            ]
 
-    def _limit(self, timeout: float | None) -> float:
-        """Seconds a model may take: what the call says, GITREG_TIMEOUT, registry.yaml, 120."""
-        return timeout or isolation.environment_timeout() or self.file.timeout
+    def changed_since(self, base: str) -> list[str]:
+        """The models that changed since a base: those that `review` touches and that are still there.
 
-    def _gather(self, file: str) -> Gathered:
-        return gather(self.root, file, self.store, self._visible, build=True)
-
-    def _refuse(self, gathered: Iterable[Gathered], reports: dict[str, ModelReport]) -> None:
-        problems = [p for g in gathered for p in g.errors]
-        if problems:
-            raise InvalidFiles(problems, "gitreg check shows every problem of every model")
-        names = [g.named for g in gathered if g.named]
-        names += [Named(file, report.model) for file, report in reports.items()]
-        if twice := checker.check_names(sorted(names)):
-            raise InvalidFiles(twice)
-
-    def _fetch(self, tracked: Sequence[Tracked]) -> None:
-        """Get what the cache lacks, in one go."""
-        self.store.fetch([t for t in tracked if self._lacks(t)])
-        # A folder's list of files may have come just now, and name files that are still missing.
-        self.store.fetch([t for t in tracked if self._lacks(t)])
-
-    def _lacks(self, tracked: Tracked) -> bool:
-        try:
-            return bool(self.store.missing(tracked))
-        except Refused:
-            return False  # corrupt: its own model's build says so
-
-    def _build_one(
-        self, gathered: Gathered, place: Path, kinds: Sequence[str], asked: bool, timeout: float | None
-    ) -> ModelReport:
-        manifest = gathered.manifest
-        assert manifest
-        report = ModelReport(manifest.name, manifest.version, "failed")
-        try:
-            if asked:
-                builder.refuse_unsupported(manifest.type, kinds)
-            elif manifest.type != CUSTOM_PYTHON and "triton" in kinds:
-                kinds = [k for k in kinds if k != "triton"]
-                report.warnings.append(f"no Triton package: the type '{manifest.type}' has none yet")
-            parts = self._parts(gathered)
-            places = {kind: place / kind / manifest.name for kind in kinds}
-            built = builder.package(parts, places, place, self._limit(timeout))
-        except (Refused, NotSupported) as error:
-            report.error = error
-            return report
-        report.status, report.packages, report.digest = "built", built.packages, content_digest(parts)
-        report.warnings += built.warnings + [str(p) for p in gathered.problems]
-        report.stacked = built.stacked
-        return report
-
-    def _parts(self, gathered: Gathered) -> Parts:
-        manifest, tracked = gathered.manifest, gathered.tracked
-        assert manifest
-        if tracked is None:
-            raise NotSupported(
-                f"{manifest.name}: only artifacts that DVC tracks in this registry can be built yet",
-                "artifact: PATH, after dvc add PATH",
-            )
-        return Parts(
-            name=manifest.name,
-            version=manifest.version,
-            type=manifest.type,
-            artifact=self.store.artifact(tracked),
-            schema=manifest.schema,
-            model_class=manifest.model_class,
-            code={path: file.read_bytes() for path, file in gathered.code.items()},
-            samples=gathered.samples,
-            requirements=gathered.requirements,
-            batching=manifest.batching,
-            triton=manifest.triton,
-            commit=git.last_commit(self.root, sorted(set(gathered.committed))),
-        )
-
-    def _remember_build(self, key: str, gathered: Gathered, report: ModelReport) -> None:
-        if report.status != "built":
-            return
-        self._remember_stacked(gathered, report.stacked)
-        record = builder.find_record(next(iter(report.packages.values())))
-        if record is None or record.get("commit") is None:
-            return  # built from changes that are not committed: its commit is still to come
-        files = dict(gathered.inputs)
-        for folder in report.packages.values():
-            files |= memo.stamps(_package_files(folder))
-        outcome = {
-            "model": report.model,
-            "version": report.version,
-            "digest": report.digest,
-            "warnings": report.warnings,
-            "packages": {kind: str(folder) for kind, folder in report.packages.items()},
-        }
-        self.memo.remember(f"build {key}", {gathered.file: (files, outcome)})
-
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """An empty folder on the registry's own file system, gone when the block ends."""
-        place = git.git_folder(self.root)
-        with folders.aside(place / "gitreg" if place else self.root) as folder:
-            yield folder
+        Raises:
+            Refused: the base is no commit here.
+        """
+        files = Reviewer(self, base, committed=True).touched()
+        found = (self.read(file).manifest for file in files if (self.root / file).is_file())
+        return sorted(manifest.name for manifest in found if manifest)
 
     # Ask ----------------------------------------------------------------------------------------
 
@@ -362,50 +366,5 @@ class Registry:
             InvalidFiles: the manifest has problems.
             ModelFailed: the model failed; the message says how.
         """
-        from dataclasses import replace
-
-        gathered = self._gather(self.manifest_file(reference))
-        self._refuse([gathered], {})
-        manifest = gathered.manifest
-        assert manifest
-        if manifest.type != CUSTOM_PYTHON:
-            raise NotSupported(f"no loader for the type '{manifest.type}' yet")
-        if gathered.tracked:
-            self._fetch([gathered.tracked])
-        parts = self._parts(gathered)
-        asked = list(samples) if samples is not None else list(gathered.samples)
-        if not asked:
-            raise Refused(
-                f"{manifest.name} has no sample data to predict", "gitreg predict MODEL --input FILE"
-            )
-        parts = replace(parts, samples=tuple(asked))
-        with self.scratch() as place:
-            folder = place / manifest.name
-            builder.whole("raw", parts, folder)
-            task = replace(builder.task("raw", parts, folder), save=False, compare=False)
-            outcome = isolation.run(task, self._limit(timeout))
-        if outcome.error:
-            raise builder.failure(manifest.name, outcome)
-        return manifest, asked, outcome
-
-
-def _package_files(folder: Path) -> Iterator[Path]:
-    yield folder
-    for path in folders.tree_files(folder):
-        yield folder / path
-
-
-def _unchanged(outcome: dict[str, Any]) -> ModelReport:
-    return ModelReport(
-        outcome["model"],
-        outcome["version"],
-        "unchanged",
-        {kind: Path(folder) for kind, folder in outcome["packages"].items()},
-        outcome["digest"],
-        list(outcome["warnings"]),
-    )
-
-
-def _tell(progress: Callable[[ModelReport], None] | None, report: ModelReport) -> None:
-    if progress:
-        progress(report)
+        with self.holding(reference) as (registry, model):
+            return registry.workbench.predict(model, samples, timeout)

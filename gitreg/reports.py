@@ -36,6 +36,7 @@ class ModelReport:
     Attributes:
         status: "built", "unchanged" or "failed".
         packages: format -> folder.
+        ordinal: the version's, 0 before it is registered.
         digest: the content digest.
         warnings: one line each.
         error: why it failed.
@@ -50,6 +51,7 @@ class ModelReport:
     warnings: list[str] = field(default_factory=list)
     error: GitregError | None = None
     stacked: dict[str, float] | None = None
+    ordinal: int = 0
 
 
 def advice(file: str, stacked: dict[str, float] | None) -> list[Problem]:

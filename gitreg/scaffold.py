@@ -1,97 +1,34 @@
-"""Makes what was not there: a registry (`init`), and a model in it (`new`). Never overwrites a file."""
+"""Adds a model to a registry (`new`), which `starter.init` made. Never overwrites a file."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import shutil
-import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, flavors, folders, git, source, store
+from gitreg import builder, detection, doors, flavors, folders, source, versions
 from gitreg.datafiles import plain_samples
 from gitreg.declared import CUSTOM_PYTHON, Batching
 from gitreg.errors import GitregError, InvalidFiles, Refused
-from gitreg.manifest import contain, read_manifest, read_registry, schema_folder
+from gitreg.manifest import contain, read_manifest
 from gitreg.model import DataType
-from gitreg.names import NAME, NAME_RULE
+from gitreg.names import mapped
 from gitreg.packages import Parts, yaml_bytes
 from gitreg.registry import Registry
 from gitreg.schema import array_of, infer_schema
+from gitreg.starter import init, template, yaml_word
 
 if TYPE_CHECKING:
     from gitreg.model import ModelSchema
 
-_TEMPLATES = Path(__file__).parent / "templates"
+__all__ = ["Added", "NewModel", "init", "new"]
+
 # In a model's folder while `new` makes it; lists what it has made so far.
 _MARKER = ".gitreg-new"
-
-
-@dataclass
-class Made:
-    """What was made.
-
-    Attributes:
-        made: paths relative to the registry's root, in order.
-        kept: paths that were there already and were left alone.
-    """
-
-    root: Path
-    made: list[str] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
-
-    def write(self, file: str, text: str | bytes) -> None:
-        """Write a file, unless there is one."""
-        path = self.root / file
-        if path.exists() or path.is_symlink():
-            self.kept.append(file)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode() if isinstance(text, str) else text)
-        self.made.append(file)
-
-
-def init(folder: Path, name: str | None = None) -> Made:
-    """Make a registry that passes `check` in a folder; in one that is there, add what is missing.
-
-    Raises:
-        Outside: Git or DVC refuses.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    root = folder.resolve()
-    made = Made(root)
-    if git.top(root) is None:
-        git.init(root)
-        made.made.append(".git/")
-    else:
-        made.kept.append(".git/")
-    if (root / ".dvc").is_dir():
-        made.kept.append(".dvc/")
-    else:
-        store.init(root, subdirectory=git.top(root) != root)
-        made.made.append(".dvc/")
-    made.write("registry.yaml", _template("registry.yaml").format(name=_yaml_word(name or root.name)))
-    for stage in read_registry(root).stages:
-        made.write(f"stages/{stage}.yaml", _template("stage.yaml").format(stage=stage))
-    for schema in sorted(schema_folder().glob("*.schema.json")):
-        made.write(f"schemas/{schema.name}", schema.read_bytes())
-    made.write("models/.gitkeep", "")
-    made.write(".github/workflows/gitreg.yml", _template("workflow.yml"))
-    made.write(".github/CODEOWNERS", _template("CODEOWNERS"))
-    made.write(".pre-commit-config.yaml", _template("pre-commit-config.yaml"))
-    made.write(".gitignore", "/dist/\n__pycache__/\n*.pyc\n.venv/\n")
-    return made
-
-
-def _template(name: str) -> str:
-    return (_TEMPLATES / name).read_text("utf-8")
-
-
-def _yaml_word(text: str) -> str:
-    return yaml_bytes([text]).decode().strip()[1:-1]
 
 
 @dataclass
@@ -103,6 +40,8 @@ class NewModel:
         model_class: dotted path of the user's class.
         code: its import root; copied to `src` when it lies outside of the model's folder.
         samples: a file of sample data; the schema is inferred from it.
+        version: None for the first one of the registry's scheme.
+        title: the name people say, where it is no valid one.
     """
 
     type: str | None = None
@@ -111,7 +50,8 @@ class NewModel:
     samples: Path | None = None
     requirements: tuple[str, ...] = ()
     description: str = ""
-    version: str = "1.0.0"
+    version: str | None = None
+    title: str | None = None
     custom_batching: bool = False
 
 
@@ -132,26 +72,6 @@ class Added:
     todo: list[str]
 
 
-def detect(path: Path) -> flavors.Format:
-    """What a file or folder is, by content. Nothing is loaded."""
-    if path.is_dir():
-        names = folders.tree_files(path)
-        found = flavors.detect_folder(names)
-        if found is flavors.UNKNOWN and len(names) == 1:
-            return detect(path / names[0])
-        return found
-    with open(path, "rb") as stream:
-        head = stream.read(4096)
-    members: Sequence[str] = ()
-    if head[:2] == b"PK":
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = archive.namelist()[:10_000]
-        except (zipfile.BadZipFile, OSError):
-            members = ()
-    return flavors.detect_file(head, members)
-
-
 def new(registry: Registry, name: str, origin: Path, asked: NewModel) -> Added:
     """Add a model: take its artifact, track it with DVC, infer its schema, write its manifest.
 
@@ -163,8 +83,7 @@ def new(registry: Registry, name: str, origin: Path, asked: NewModel) -> Added:
         Refused: the name is taken or invalid, or there is nothing at `origin`. What was made until
             then is removed again.
     """
-    if not NAME.match(name):
-        raise Refused(f"{name!r} is not a model name: {NAME_RULE}")
+    name, title = mapped(name)
     if not os.path.lexists(origin):
         raise Refused(f"{origin} does not exist")
     folder = registry.root / "models" / name
@@ -175,6 +94,8 @@ def new(registry: Registry, name: str, origin: Path, asked: NewModel) -> Added:
             f"there is a model '{name}' already: {(taken or [f'{relative}/model.yaml'])[0]}",
             "choose another name",
         )
+    version = asked.version or versions.first(registry.file.scheme)
+    asked = replace(asked, version=version, title=title)
     return _Adder(registry, name, folder, asked).add(_absolute(origin))
 
 
@@ -234,7 +155,7 @@ class _Adder:
 
     def _add(self, origin: Path) -> Added:
         self.origin = origin
-        found = detect(origin)
+        found = detection.detect(origin)
         kind = self.asked.type or (CUSTOM_PYTHON if self.asked.model_class else found.type)
         artifact = self.take(origin, origin.name if origin.is_file() else "artifacts")
         samples = (
@@ -247,6 +168,7 @@ class _Adder:
         schema = self.infer(samples, artifact, code, model_class)
         manifest = self.manifest(kind, artifact, code, model_class, samples, schema)
         self.write(manifest)
+        self.doors(artifact)
         return Added(
             self.folder.relative_to(self.registry.root).as_posix(),
             kind,
@@ -255,6 +177,14 @@ class _Adder:
             schema,
             self.todo,
         )
+
+    def doors(self, artifact: Path) -> None:
+        """Tell DVC of the model, so that `dvc artifacts get` finds it."""
+        root = self.registry.root
+        text = doors.fixed(root, {self.name: artifact.relative_to(root).as_posix()})
+        if text is not None:
+            folders.replace(root / doors.FILE, text.encode("utf-8", "surrogateescape"))
+            self.todo.append(f"commit {doors.FILE} too: it tells DVC of {self.name}")
 
     def write(self, manifest: dict[str, Any]) -> None:
         """Write model.yaml, a field a line.
@@ -311,7 +241,7 @@ class _Adder:
         self.note(file if root.exists() else root)
         root.mkdir(parents=True, exist_ok=True)
         what = f"the file `{artifact.name}`" if artifact.is_file() else "the folder of the artifact"
-        file.write_text(_template("model_class.py.txt").format(title=cls, cls=cls, what=what))
+        file.write_text(template("model_class.py.txt").format(title=cls, cls=cls, what=what))
         self.todo.append(f"write save, load and predict in {file.relative_to(self.registry.root).as_posix()}")
         return root, f"{module}.{cls}"
 
@@ -385,7 +315,9 @@ class _Adder:
         def below(path: Path) -> str:
             return Path(os.path.relpath(path, self.folder)).as_posix()
 
-        data: dict[str, Any] = {"name": self.name, "version": self.asked.version}
+        data: dict[str, Any] = {"name": self.name}
+        data |= {"title": self.asked.title} if self.asked.title else {}
+        data["version"] = self.asked.version
         data["description"] = self.asked.description or f"Say in a sentence what {self.name} predicts."
         if not self.asked.description:
             self.todo.append("describe the model in model.yaml")
@@ -417,7 +349,7 @@ def _field(key: str, value: Any) -> bytes:
     """One field of a manifest; YAML would put a mapping of plain values on one line."""
     if isinstance(value, (dict, list)):
         return yaml_bytes({key: value})
-    return f"{key}: {_yaml_word(value)}\n".encode()
+    return f"{key}: {yaml_word(value)}\n".encode()
 
 
 def _schema_data(schema: ModelSchema | None) -> dict[str, Any]:

@@ -7,13 +7,14 @@ is imported only to fetch from a remote, to add a file, and to make a repository
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
@@ -42,12 +43,19 @@ class Tracked:
         by: the .dvc file or dvc.lock that says so, relative to the root.
         md5: hex; ends in `.dir` for a folder.
         size: bytes, or None where DVC did not write it.
+        remote: the name of the DVC remote that keeps it; None for the default one.
     """
 
     path: str
     by: str
     md5: str
     size: int | None
+    remote: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The file's own name; None for a folder."""
+        return None if self.md5.endswith(".dir") else self.path.rpartition("/")[2]
 
 
 class Store:
@@ -130,7 +138,10 @@ class Store:
         if not isinstance(md5, str) or not _MD5.match(md5):
             raise Refused(f"{file}: '{path}' has no md5 of 32 hex digits (got {md5!r})", f"dvc commit {file}")
         size = out.get("size")
-        return Tracked(path, file, md5, size if isinstance(size, int) else None)
+        remote = out.get("remote")
+        if remote is not None and not isinstance(remote, str):
+            raise Refused(f"{file}: '{path}' names no remote: {remote!r}")
+        return Tracked(path, file, md5, size if isinstance(size, int) else None, remote)
 
     def object_path(self, md5: str) -> Path:
         """Where the cache keeps an object."""
@@ -175,7 +186,7 @@ class Store:
         return [md5 for _, md5 in entries if not self.object_path(md5).is_file()]
 
     def fetch(self, wanted: Sequence[Tracked]) -> None:
-        """Get artifacts from their DVC remote into the cache.
+        """Get artifacts from their DVC remote into the cache: the default one, or what their file names.
 
         Raises:
             Outside: the remote is not configured, not reachable, or does not have them.
@@ -183,10 +194,17 @@ class Store:
         if not wanted:
             return
         from dvc.repo import Repo
+        from dvc_data.hashfile.hash_info import HashInfo
 
         try:
             with _quiet(), Repo(str(self.root)) as repo:
-                repo.fetch(targets=[str(self.root / t.path) for t in wanted])
+                # By hash, from configured remotes alone. `dvc fetch` would go to wherever an imported
+                # artifact's .dvc file says that it once came from, which a pull request may say.
+                for _ in range(2):  # a folder's list of files comes first, and then what it lists
+                    for remote in sorted({t.remote for t in wanted}, key=str):
+                        hashes = [md5 for t in wanted if t.remote == remote for md5 in self.missing(t)]
+                        if hashes:
+                            repo.cloud.pull([HashInfo("md5", md5) for md5 in hashes], remote=remote)
             failed = None
         except Exception as error:  # each kind of remote has errors of its own
             failed = error
@@ -223,12 +241,11 @@ class Store:
         Raises:
             Refused: the list of its files is corrupt.
         """
-        single = not tracked.md5.endswith(".dir")
-        entries = [(Path(tracked.path).name, tracked.md5)] if single else self._folder(tracked)
+        entries = [(tracked.name, tracked.md5)] if tracked.name else self._folder(tracked)
         files = {name: self._link(md5, tracked) for name, md5 in sorted(entries)}
         if not files:
             raise Refused(f"{tracked.by}: '{tracked.path}' is an empty folder")
-        return Artifact(f"md5:{tracked.md5}", files, single)
+        return Artifact(f"md5:{tracked.md5}", files, tracked.name)
 
     def _link(self, md5: str, tracked: Tracked) -> Link:
         place = self.object_path(md5)
@@ -276,6 +293,51 @@ class Store:
             twice = sorted(name for name in names if [n for n, _ in entries].count(name) > 1)
             raise Refused(f"{place}: the entry {twice[0]!r} stands twice")
 
+    def absent(self, hashes: Collection[str]) -> tuple[dict[str, set[str]], dict[str, str]]:
+        """Which artifacts no DVC remote has; of a folder also which of its files, where its list is known.
+
+        Args:
+            hashes: of whole artifacts; one that ends in `.dir` is a folder.
+
+        Returns:
+            hash -> what of it is in no remote, without entries for what is there; and the remotes that
+            could not be asked: name -> why. Without any remote, nothing is asked.
+        """
+        from dvc.repo import Repo
+
+        lists = {one: self._listed(one) for one in hashes}
+        lacking = {*hashes}.union(*(files for files in lists.values() if files))
+        silent: dict[str, str] = {}
+        with _quiet(), Repo(str(self.root)) as repo:
+            first = repo.config["core"].get("remote")
+            remotes = sorted(repo.config["remote"], key=lambda name: name != first)
+            fresh = lacking if remotes else set()
+            while fresh:  # a second time where only a remote has the list of a folder's files
+                fresh = set()
+                for name in remotes:
+                    if not lacking:
+                        break
+                    try:
+                        held = _held(repo, name, lacking)
+                        lacking -= held
+                        for one in held & {one for one, files in lists.items() if files is None}:
+                            lists[one] = _list_of(repo, name, one)
+                            fresh |= lists[one] or set()
+                    except Exception as error:  # each kind of remote has errors of its own
+                        silent[name] = str(error) or type(error).__name__
+                lacking |= fresh
+        found = {one: lacking & {one, *(files or ())} for one, files in lists.items() if remotes}
+        return {one: missing for one, missing in found.items() if missing}, silent
+
+    def _listed(self, md5: str) -> set[str] | None:
+        """The hashes of a folder's files by the list in the cache, none for a file; None without the list."""
+        if not md5.endswith(".dir"):
+            return set()
+        try:
+            return {one for _, one in self._folder(Tracked("", "", md5, None))}
+        except (Refused, OSError):
+            return None
+
     def add(self, path: Path) -> str:
         """Track a file or folder with DVC; the .dvc file's path relative to the root.
 
@@ -291,6 +353,24 @@ class Store:
         except DvcException as error:
             raise Outside(f"dvc add {path}: {error}") from error
         return path.relative_to(self.root).as_posix() + ".dvc"
+
+    def lend(self, other: Path) -> None:
+        """Let a clone of this repository use its cache, and its remotes from where they are.
+
+        Addresses in DVC's configuration are relative to its file, and local ones are not committed.
+        """
+        from configobj import ConfigObj
+
+        lent = ConfigObj(str(other / ".dvc" / "config.local"))
+        for name in ("config", "config.local"):
+            for section, said in ConfigObj(str(self.root / ".dvc" / name)).items():
+                lent.setdefault(section, {}).update(said)
+                for key in ("url", "keyfile", "credentialpath"):
+                    value = said.get(key, "") if isinstance(said, Mapping) else ""
+                    if value and "://" not in value and (key != "url" or not re.match(r"[\w.-]+:", value)):
+                        lent[section][key] = os.path.normpath(self.root / ".dvc" / value)
+        lent.setdefault("cache", {})["dir"] = str(self._configured_cache())
+        lent.write()
 
     def has_remote(self) -> bool:
         """Whether a default remote is configured."""
@@ -318,6 +398,26 @@ def _quiet() -> Iterator[None]:
         for name in ("dvc", "dvc_data", "dvc_objects"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         yield
+
+
+def _held(repo: Any, name: str, hashes: Collection[str]) -> set[str]:
+    """The hashes that a remote has. Its objects are not read: DVC would delete those that are corrupt."""
+    odb = repo.cloud.get_remote_odb(name, "status -c")
+    if odb.fs.protocol != "local":
+        return {*odb.oids_exist(hashes)}
+    place = repo.cloud.get_remote(name).path
+    if not os.path.isdir(place):
+        raise FileNotFoundError(f"there is no folder {place}")
+    return {one for one in hashes if os.path.isfile(odb.oid_to_path(one))}
+
+
+def _list_of(repo: Any, name: str, md5: str) -> set[str] | None:
+    """The hashes of a folder's files by the list on a remote; None where that is not what it should be."""
+    odb = repo.cloud.get_remote_odb(name, "status -c")
+    raw = odb.fs.cat_file(odb.oid_to_path(md5))
+    if f"{hashlib.md5(raw, usedforsecurity=False).hexdigest()}.dir" != md5:
+        return None
+    return {str(entry["md5"]) for entry in json.loads(raw)}
 
 
 def _lack(tracked: Tracked, missing: list[str], failed: Exception | None) -> str:

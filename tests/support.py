@@ -123,6 +123,7 @@ def make_registry(root: Path) -> None:
     run(sys.executable, "-m", "dvc", "add", "-q", shop.adder / "artifacts", cwd=root)
     run(sys.executable, "-m", "dvc", "push", "-q", cwd=root)
     shop.manifest()
+    run(sys.executable, "-m", "gitreg", "check", "--fix", cwd=root)
     shop.commit("first")
 
 

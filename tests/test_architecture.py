@@ -16,10 +16,10 @@ HOUSE = Path(gitreg.__file__).parent
 ORDER = ("DOOR", "WORK", "HAND", "RULE", "WORD")
 ROOMS = {
     "DOOR": "__init__ __main__ cli",
-    "WORK": "registry builder gather checker packager loader verifier scaffold doctor",
-    "HAND": "manifest datafiles git store source isolation folders memo server",
-    "RULE": "documents schema imports packages flavors",
-    "WORD": "names model declared errors reports version",
+    "WORK": "registry repository worktree workbench builder gather checker packager loader verifier starter scaffold detection snapshot planner rules doors review rendering needs applier promoter bumper resolver warden doctor fsck",
+    "HAND": "manifest datafiles git store source isolation folders memo ledger server forge",
+    "RULE": "documents schema imports packages flavors stagefile history plan compatibility gates edits",
+    "WORD": "names versions model declared desired recorded errors reports version",
     "CARRIED": "isolated",
 }
 ROOM = {name: room for room, names in ROOMS.items() for name in names.split()}

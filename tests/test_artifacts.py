@@ -314,3 +314,29 @@ def test_the_hash_of_an_artifact_is_the_one_that_dvc_gives_it(dvc_repo: Path) ->
     run(sys.executable, "-m", "dvc", "add", "-q", *wanted, cwd=dvc_repo)
     given = {n: yaml.safe_load((dvc_repo / f"{n}.dvc").read_text())["outs"][0]["md5"] for n in wanted}
     assert wanted == {name: f"md5:{md5}" for name, md5 in given.items()}
+
+
+def test_an_artifact_is_not_fetched_from_where_its_file_says_that_it_was_imported_from(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    """A pull request could name any repository there; artifacts come from configured remotes alone."""
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    run("git", "init", "-q", stranger, cwd=tmp_path)
+    run(sys.executable, "-m", "dvc", "init", "-q", cwd=stranger)
+    (stranger / "number.txt").write_text("666")
+    run(sys.executable, "-m", "dvc", "add", "-q", "number.txt", cwd=stranger)
+    run("git", "add", "-A", cwd=stranger)
+    run("git", "commit", "-qm", "theirs", cwd=stranger)
+    md5 = yaml.safe_load((stranger / "number.txt.dvc").read_text())["outs"][0]["md5"]
+    commit = run("git", "rev-parse", "HEAD", cwd=stranger).stdout.strip()
+    said = {
+        "frozen": True,
+        "deps": [{"path": "number.txt", "repo": {"url": str(stranger), "rev_lock": commit}}],
+        "outs": [{"md5": md5, "size": 3, "hash": "md5", "path": "number.txt"}],
+    }
+    (workshop.adder / "number.txt.dvc").write_text(yaml.safe_dump(said))
+    workshop.manifest(artifact="number.txt")
+    done = workshop.gitreg("build")
+    assert done.returncode == 4
+    assert f"needs {md5}, which the DVC cache does not have, nor does the remote" in done.stderr

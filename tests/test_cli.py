@@ -29,7 +29,7 @@ def test_help_names_every_command_and_each_has_help_of_its_own() -> None:
         (["check", "--nope"], 2, "No such option"),
         (["build", "--all", "adder"], 2, "exclude each other"),
         (["build", "ader"], 1, "there is no model 'ader' (did you mean 'adder'?)"),
-        (["build", "adder@2.0.0"], 1, "is at version 1.0.0"),
+        (["build", "adder@2.0.0"], 1, "no version of adder is registered yet"),
         (["build", "adder@3"], 2, "an ordinal does not name a version here"),
         (["build", "--upload-pack=x"], 2, "No such option"),
         (["verify", "models"], 1, "is not a package of gitreg's"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from gitreg.memo import Memo, stamp, stamps
+from tests.support import Workshop
 
 LONG_AGO = 1_700_000_000
 
@@ -199,3 +201,11 @@ def test_many_processes_share_one_memory(tmp_path: Path, file: Path, before: byt
 
 def test_the_stamp_of_nothing_is_none(tmp_path: Path) -> None:
     assert stamp(tmp_path / "absent") is None
+
+
+def test_a_copied_registry_does_not_believe_what_was_found_in_the_original(workshop: Workshop) -> None:
+    assert workshop.gitreg("check").returncode == 0
+    copy = workshop.root.with_name("copy")
+    shutil.copytree(workshop.root, copy, symlinks=True)
+    (copy / "models" / "adder" / "model.yaml").write_text("name: adder\ntype: nonsense\n")
+    assert Workshop(copy).gitreg("check").returncode == 1

@@ -15,7 +15,7 @@ from types import FrameType
 import click
 
 from gitreg import __version__
-from gitreg.cli import authoring, output, packaging, serving
+from gitreg.cli import authoring, checking, hooks, output, packaging, recording, serving, staging
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,12 +36,21 @@ def gitreg() -> None:
 for command in (
     authoring.init,
     authoring.new,
-    authoring.check,
+    checking.check,
+    checking.requirements,
     packaging.build,
     packaging.verify,
     packaging.predict,
+    recording.plan,
+    recording.apply,
+    recording.register,
+    recording.bump,
+    staging.promote,
+    staging.demote,
+    staging.rollback,
     serving.serve,
     serving.doctor,
+    hooks.hook,
 ):
     gitreg.add_command(command)
 

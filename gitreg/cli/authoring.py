@@ -1,17 +1,13 @@
-"""init, new, check: what authors of registries and models do."""
+"""init, new: what authors of registries and models begin with."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gitreg.cli import output
-
-if TYPE_CHECKING:
-    from gitreg.errors import Problem
-    from gitreg.reports import CheckReport
 
 
 @click.command()
@@ -22,12 +18,12 @@ if TYPE_CHECKING:
 def init(directory: str | None, name: str | None, json_: bool) -> None:
     """Make a registry in DIRECTORY (here by default) that passes `check`.
 
-    Git, DVC, registry.yaml, stages, JSON Schemas for editors, a workflow, CODEOWNERS and a pre-commit
+    Git, DVC, registry.yaml, stages, JSON Schemas for editors, workflows, CODEOWNERS and a pre-commit
     hook. Files that are there already are left alone.
     """
-    from gitreg import scaffold
+    from gitreg import starter
 
-    made = scaffold.init(Path(directory or "."), name)
+    made = starter.init(Path(directory or "."), name)
     if json_:
         output.print_json({"root": made.root, "made": made.made, "kept": made.kept})
         return
@@ -38,6 +34,10 @@ def init(directory: str | None, name: str | None, json_: bool) -> None:
     output.say(f"A registry in {made.root}. Next:")
     output.say("  dvc remote add --default NAME URL     where artifacts go")
     output.say("  gitreg new NAME --from PATH           add a model")
+    output.say("  .github/CODEOWNERS                    say who approves promotions")
+    output.say(
+        "  git push                              .github/workflows check, record and build from then on"
+    )
 
 
 @click.command()
@@ -79,7 +79,7 @@ def init(directory: str | None, name: str | None, json_: bool) -> None:
     help="A requirement, as numpy>=1.24; repeatable.",
 )
 @click.option("--description", default="", help="One sentence on what it predicts.")
-@click.option("--version", default="1.0.0", show_default=True, help="The first version.")
+@click.option("--version", help="The first version; by default 1.0.0, or 1.1.1 in the triplet scheme.")
 @click.option("--custom-batching", is_flag=True, help="The class takes a leading batch dimension.")
 @output.in_folder
 @output.as_json
@@ -92,7 +92,7 @@ def new(
     samples: str | None,
     requirements: tuple[str, ...],
     description: str,
-    version: str,
+    version: str | None,
     custom_batching: bool,
     json_: bool,
 ) -> None:
@@ -111,12 +111,12 @@ def new(
         requirements,
         description,
         version,
-        custom_batching,
+        custom_batching=custom_batching,
     )
     added = scaffold.new(output.registry(), name, Path(origin), asked)
     if json_:
         data: dict[str, Any] = {
-            "name": name,
+            "name": added.folder.rpartition("/")[2],
             "folder": added.folder,
             "type": added.type,
             "format": added.format.name,
@@ -130,81 +130,4 @@ def new(
         output.say(f"  made  {file}")
     for item in added.todo:
         output.say(f"  to do {item}")
-    output.say(f"Next: gitreg check {name}")
-
-
-@click.command()
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to report.",
-)
-@click.option(
-    "--run/--no-run",
-    default=None,
-    help="Also load each model in isolation and ask it its samples. By default when models are named.",
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="How long each model may run.",
-)
-@output.in_folder
-@output.as_json
-def check(
-    models: tuple[str, ...],
-    format_: str,
-    run: bool | None,
-    timeout: float | None,
-    json_: bool,
-) -> None:
-    """Find everything that is wrong, with file, line and column.
-
-    Without MODELs all files are checked and no model is run; with MODELs each is also loaded from a
-    package of its own and asked its samples, in a process that sees nothing else.
-    """
-    registry = output.registry()
-    quiet = json_ or format_ == "json" or len(registry.files) < 100
-    with output.progress("checked", len(models or registry.files), quiet) as step:
-        report = registry.check(
-            models, run=bool(models) if run is None else run, timeout=timeout, progress=step
-        )
-    if json_ or format_ == "json":
-        output.print_json(_check_data(report))
-    else:
-        _print_check(report)
-    if not report.ok:
-        raise click.exceptions.Exit(1)
-
-
-def _check_data(report: CheckReport) -> dict[str, Any]:
-    return {"ok": report.ok, "models": report.models, "problems": [_problem_data(p) for p in report.problems]}
-
-
-def _problem_data(problem: Problem) -> dict[str, object]:
-    return {
-        "file": problem.file,
-        "line": problem.line,
-        "column": problem.column,
-        "path": problem.path,
-        "message": problem.message,
-        "level": problem.level,
-    }
-
-
-def _print_check(report: CheckReport) -> None:
-    for problem in report.problems:
-        output.say(str(problem), err=problem.level == "error")
-    counts = {level: sum(p.level == level for p in report.problems) for level in ("error", "warning", "note")}
-    found = ", ".join(f"{n} {level}{'s' * (n != 1)}" for level, n in counts.items() if n)
-    models = f"{report.models} model{'s' * (report.models != 1)}"
-    if report.ok:
-        output.say(f"ok: {models}" + (f", {found}" if found else ""))
-    else:
-        output.say(f"error: {models}, {found}", err=True)
-        output.say("hint: schemas/model.schema.json describes every field of a manifest", err=True)
+    output.say(f"Next: gitreg check {added.folder.rpartition('/')[2]}")

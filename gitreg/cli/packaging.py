@@ -28,6 +28,11 @@ _TIMEOUT = click.option(
 @click.argument("references", nargs=-1, metavar="[REF]...")
 @click.option("--all", "everything", is_flag=True, help="Every model of the registry (also the default).")
 @click.option(
+    "--changed-since",
+    metavar="REF",
+    help="Models that changed since REF, as the commit before a merge.",
+)
+@click.option(
     "--format",
     "formats",
     multiple=True,
@@ -53,6 +58,7 @@ _TIMEOUT = click.option(
 def build(
     references: tuple[str, ...],
     everything: bool,
+    changed_since: str | None,
     formats: tuple[str, ...],
     destination: str,
     jobs: int | None,
@@ -64,10 +70,15 @@ def build(
     Each model is tested first: loaded from the package alone, asked every sample, saved and loaded
     again. A package appears whole or not at all. What has not changed is not built again.
     """
-    if references and everything:
-        raise click.UsageError("--all and REFs exclude each other")
+    if sum(map(bool, (references, everything, changed_since))) > 1:
+        raise click.UsageError("--all, --changed-since and REFs exclude each other")
     registry = output.registry()
     place = Path(destination)
+    if changed_since:
+        references = tuple(registry.changed_since(changed_since))
+        if not references:
+            output.print_json([]) if json_ else output.say(f"no model changed since {changed_since}")
+            return
     with output.progress("built", len(references or registry.files), json_) as step:
         reports = registry.build(
             references,
@@ -95,6 +106,7 @@ def _build_data(report: ModelReport) -> dict[str, Any]:
     return {
         "model": report.model,
         "version": report.version,
+        "ordinal": report.ordinal,
         "status": report.status,
         "packages": report.packages,
         "digest": report.digest,

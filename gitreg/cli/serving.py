@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,10 @@ import click
 from gitreg.cli import output
 
 if TYPE_CHECKING:
+    from gitreg.doctor import Finding
     from gitreg.server import Ports
+
+MANY, FEW = 20, 3  # findings of one kind that are listed one by one, and how many of more than that
 
 
 @click.command()
@@ -106,21 +110,49 @@ def _announce(ports: Ports, models: list[str]) -> None:
 
 
 @click.command()
+@click.option(
+    "--remote", metavar="NAME", help="Whose tags to compare; by default what the branch follows, or origin."
+)
+@click.option(
+    "--deep", is_flag=True, help="Also compute what versions in a stage contain, and ask for every artifact."
+)
 @output.in_folder
 @output.as_json
-def doctor(json_: bool) -> None:
-    """Look at this machine and at the registry's surroundings: what will not work, and what helps."""
+def doctor(remote: str | None, deep: bool, json_: bool) -> None:
+    """Look at this machine and at what the registry records: what is not right, and what helps.
+
+    Tags that were moved, deleted, back-dated or written by hand are named, each with the command that mends
+    it. Nothing is changed.
+    """
     from gitreg.doctor import examine
 
-    found = list(examine(Path()))
+    found = list(examine(Path(), remote, deep))
     if json_:
         output.print_json(
             [{"name": f.name, "level": f.level, "detail": f.detail, "hint": f.hint} for f in found]
         )
     else:
-        output.table(["what", "verdict", "found"], [[f.name, f.level, f.detail] for f in found])
-        for finding in found:
+        few, more = _summed_up(found)
+        output.table(["what", "verdict", "found"], [[f.name, f.level, f.detail] for f in few])
+        for finding in few:
             if finding.hint:
                 output.say(f"hint: {finding.name}: {finding.hint}")
+        for name, count in more.items():
+            output.say(f"{name}: {count:,} more; gitreg doctor --json lists them all")
     if any(f.level == "error" for f in found):
         raise click.exceptions.Exit(1)
+
+
+def _summed_up(found: list[Finding]) -> tuple[list[Finding], dict[str, int]]:
+    """What a person reads: of many findings of one kind the first few, and how many more there are."""
+    kinds = Counter((f.name, f.level) for f in found)
+    left = {kind: FEW if count > MANY else count for kind, count in kinds.items()}
+    few = []
+    for finding in found:
+        left[finding.name, finding.level] -= 1
+        if left[finding.name, finding.level] >= 0:
+            few.append(finding)
+    more = Counter[str]()
+    for (name, _), count in left.items():
+        more[name] += max(0, -count)
+    return few, +more

@@ -17,38 +17,40 @@ class Format:
 
     Attributes:
         name: as people call it.
+        key: as policies and JSON say it.
         type: the manifest's `type`.
         framework: what reads it.
         runs_code: whether loading it may run code of the file's author.
     """
 
     name: str
+    key: str
     type: str
     framework: str
     runs_code: bool
 
 
-PICKLE = Format("pickle", "scikit-learn", "pickle or joblib", True)
-TORCH_PICKLE = Format("PyTorch state (zip of a pickle)", "pytorch", "PyTorch", True)
-TORCHSCRIPT = Format("TorchScript", "pytorch", "PyTorch", True)
-ONNX = Format("ONNX", "onnx", "ONNX Runtime", False)
-SAFETENSORS = Format("safetensors", "huggingface", "safetensors", False)
-HDF5 = Format("HDF5", "keras", "Keras", True)
-KERAS = Format("Keras (.keras)", "keras", "Keras", True)
-SKOPS = Format("skops", "scikit-learn", "skops", False)
-NPZ = Format("NumPy .npz", "custom-python", "NumPy", False)
-NPY = Format("NumPy .npy", "custom-python", "NumPy", False)
-XGBOOST_JSON = Format("XGBoost JSON", "xgboost", "XGBoost", False)
-XGBOOST_UBJ = Format("XGBoost UBJSON", "xgboost", "XGBoost", False)
-LIGHTGBM = Format("LightGBM text", "lightgbm", "LightGBM", False)
-PMML = Format("PMML", "pmml", "a PMML evaluator", False)
-MLEAP = Format("MLeap bundle", "mleap", "MLeap", False)
-SAVED_MODEL = Format("TensorFlow SavedModel", "tensorflow", "TensorFlow", True)
-MLFLOW = Format("MLflow model", "mlflow", "MLflow", True)
-TRANSFORMERS = Format("Transformers folder", "huggingface", "Transformers", False)
-COREML = Format("Core ML package", "coreml", "Core ML", False)
-JSON = Format("JSON", "custom-python", "any", False)
-UNKNOWN = Format("files", "custom-python", "your own class", False)
+PICKLE = Format("pickle", "pickle", "scikit-learn", "pickle or joblib", True)
+TORCH_PICKLE = Format("PyTorch state (zip of a pickle)", "pytorch-pickle", "pytorch", "PyTorch", True)
+TORCHSCRIPT = Format("TorchScript", "torchscript", "pytorch", "PyTorch", True)
+ONNX = Format("ONNX", "onnx", "onnx", "ONNX Runtime", False)
+SAFETENSORS = Format("safetensors", "safetensors", "huggingface", "safetensors", False)
+HDF5 = Format("HDF5", "hdf5", "keras", "Keras", True)
+KERAS = Format("Keras (.keras)", "keras", "keras", "Keras", True)
+SKOPS = Format("skops", "skops", "scikit-learn", "skops", False)
+NPZ = Format("NumPy .npz", "npz", "custom-python", "NumPy", False)
+NPY = Format("NumPy .npy", "npy", "custom-python", "NumPy", False)
+XGBOOST_JSON = Format("XGBoost JSON", "xgboost-json", "xgboost", "XGBoost", False)
+XGBOOST_UBJ = Format("XGBoost UBJSON", "xgboost-ubj", "xgboost", "XGBoost", False)
+LIGHTGBM = Format("LightGBM text", "lightgbm", "lightgbm", "LightGBM", False)
+PMML = Format("PMML", "pmml", "pmml", "a PMML evaluator", False)
+MLEAP = Format("MLeap bundle", "mleap", "mleap", "MLeap", False)
+SAVED_MODEL = Format("TensorFlow SavedModel", "savedmodel", "tensorflow", "TensorFlow", True)
+MLFLOW = Format("MLflow model", "mlflow", "mlflow", "MLflow", True)
+TRANSFORMERS = Format("Transformers folder", "transformers", "huggingface", "Transformers", False)
+COREML = Format("Core ML package", "coreml", "coreml", "Core ML", False)
+JSON = Format("JSON", "json", "custom-python", "any", False)
+UNKNOWN = Format("files", "files", "custom-python", "your own class", False)
 
 
 def detect_file(head: bytes, members: Collection[str] = ()) -> Format:

@@ -92,12 +92,11 @@ def schema_data(schema: ModelSchema | None) -> dict[str, Any]:
 def content_digest(parts: Parts) -> str:
     """The identity of what changes a version's behaviour, as `sha256:<hex>`.
 
-    Covers artifact, code, schema, type, class, requirements, batching and triton settings; not the
-    description, owners, tags, card or samples.
+    Needs none of the artifact's bytes: DVC's hash stands for them. Covers artifact, code, schema, type,
+    class, requirements, batching and triton settings; not the description, owners, tags, card or samples.
     """
     content = {
-        "artifact": {name: link.sha256 for name, link in parts.artifact.files.items()},
-        "artifact_single": parts.artifact.single,
+        "artifact": [parts.artifact.digest, parts.artifact.name],
         "batching": [parts.batching.custom, parts.batching.max_batch_size],
         "code": {path: hashlib.sha256(data).hexdigest() for path, data in parts.code.items()},
         "model_class": parts.model_class,

@@ -1,0 +1,276 @@
+"""Versions against the files of their commits and against the DVC remotes.
+
+Files are read from Git's objects, a few lines of each: a registry may have a hundred thousand versions.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from gitreg import git
+from gitreg.doctor import Finding
+from gitreg.documents import parse
+from gitreg.errors import GitregError
+from gitreg.fsck.cures import quoted
+from gitreg.fsck.evidence import Evidence
+from gitreg.fsck.judge import Judge
+from gitreg.gather import content_of
+from gitreg.recorded import ModelRecord, Version
+from gitreg.versions import order
+
+_KEY = re.compile(rb"^(name|version|artifact):(?: +([^\n]*?))? *\r?$", re.MULTILINE)
+_PLAIN = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
+_QUOTED = re.compile(rb"^[\"'{?]", re.MULTILINE)  # keys that are not plain
+_MD5 = re.compile(r"md5:([0-9a-f]{32}(?:\.dir)?)(?: |\Z)")
+_MD5_LINE = re.compile(rb"\bmd5: ([0-9a-f]{32}(?:\.dir)?)\b")
+_KIND = "blob versioned"
+
+
+class Declared(NamedTuple):
+    """What a manifest says, as far as it matters here.
+
+    Attributes:
+        path: of the artifact, relative to the manifest.
+        stage: of a dvc.yaml that makes it.
+    """
+
+    name: str | None = None
+    version: str | None = None
+    path: str | None = None
+    stage: str | None = None
+
+
+class Contents:
+    """Looks at what versions are."""
+
+    def __init__(self, evidence: Evidence, judge: Judge) -> None:
+        self.evidence, self.judge = evidence, judge
+        self.registry = evidence.registry
+        self.prefix = git.prefix(self.registry.root)
+        self.read_before: dict[str, Any] = self.registry.memo.recall(_KIND)
+        self.read_now: dict[str, Any] = {}
+        # Tag name -> the .dvc file or dvc.lock that has its artifact.
+        self.tracked_by: dict[str, str] = {}
+
+    def check(self, leave: Collection[str]) -> None:
+        """Hold every version against the files of its commit."""
+        for name, known in sorted(self.evidence.records.items()):
+            if name in leave:
+                continue
+            for version in known.registered.values():
+                self._version(known, version)
+        self.registry.memo.remember(_KIND, {oid: ({}, said) for oid, said in self.read_now.items()})
+
+    def _version(self, known: ModelRecord, version: Version) -> None:
+        file, said = self._manifest(known, version)
+        commit = version.tag.commit[:12]
+        if said is None or said.name != known.name:
+            what = f"{file} at {commit} " + (
+                "is not there" if said is None else f"is of {said.name or 'none'}"
+            )
+        elif said.version is not None and said.version != version.version:
+            what = f"{file} at {commit} says version {said.version}"
+        else:
+            self._artifact(known, version, file, said)
+            return
+        text = f"registers {known.name} {version.version}, and {what}: it was written by hand"
+        self._refuse(known, version, "version by hand", text)
+
+    def _refuse(self, known: ModelRecord, version: Version, kind: str, text: str) -> None:
+        """Blame the tag of a version that its commit does not have; one that has to stay is deregistered."""
+        message = f"Deregister {known.name} {version.version}"
+        self.judge.blame(
+            version.tag,
+            kind,
+            text,
+            mend=lambda: self.evidence.cures.append(
+                known, "deregister", version.tag.commit, message, version=version.version
+            ),
+        )
+
+    # The manifest -------------------------------------------------------------------------------
+
+    def _manifest(self, known: ModelRecord, version: Version) -> tuple[str, Declared | None]:
+        guess = f"models/{known.name}/model.yaml"
+        file = self.evidence.of(version.tag).trailers.get("Gitreg-Manifest", guess)
+        said = self._declared(version.tag.commit, file)
+        if (said is None or said.name != known.name) and "Gitreg-Manifest" not in self.evidence.of(
+            version.tag
+        ).trailers:
+            other = self._elsewhere(known.name, version.tag.commit)
+            if other:
+                return other, self._declared(version.tag.commit, other)
+        return file, said
+
+    def _elsewhere(self, name: str, commit: str) -> str | None:
+        """The manifest of a model that lies where registry.yaml of that time says."""
+        try:
+            found = self.registry.snapshot(commit).named()[0].get(name)
+        except GitregError:
+            return None
+        return found.file if found else None
+
+    def _declared(self, commit: str, file: str) -> Declared | None:
+        found = self.registry.reader.read(f"{commit}:{self.prefix}{file}")
+        if found is None:
+            return None
+        oid, raw = found
+        plain = _plainly(raw)
+        if plain:
+            return plain
+        known = self.read_before.get(oid) or self.read_now.get(oid)
+        if known is None:
+            self.read_now[oid] = known = [*_parsed(raw, file)]
+        return Declared(*known)
+
+    # The artifact -------------------------------------------------------------------------------
+
+    def _artifact(self, known: ModelRecord, version: Version, file: str, said: Declared) -> None:
+        expected = self._hash(version)
+        if expected is None or not (said.path or said.stage):
+            return
+        places = _places(file, said)
+        seen: list[str] = []
+        for place in places:
+            found = self.registry.reader.read(f"{version.tag.commit}:{self.prefix}{place}")
+            if found is None:
+                continue
+            if expected.encode() in found[1]:
+                self.tracked_by[version.tag.name] = place
+                return
+            other = _MD5_LINE.search(found[1]) if place.endswith(".dvc") else None
+            seen.append(f"{place} says {other[1].decode()}" if other else f"{place} does not have it")
+        why = "; ".join(seen) or f"neither {' nor '.join(places)} is there"
+        text = f"says that the artifact is {expected}, and at its commit {version.tag.commit[:12]} {why}"
+        self._refuse(known, version, "artifact differs", text)
+
+    def _hash(self, version: Version) -> str | None:
+        found = _MD5.match(self.evidence.of(version.tag).trailers.get("Gitreg-Artifact", ""))
+        return found[1] if found else None
+
+    def remotes(self, leave: Collection[str], deep: bool) -> Iterator[Finding]:
+        """Versions whose artifacts no DVC remote has.
+
+        Args:
+            deep: ask for all versions, not only for those in a stage and the latest.
+        """
+        wanted: dict[str, list[tuple[ModelRecord, Version]]] = defaultdict(list)
+        for known, version in self._chosen(leave, deep):
+            if md5 := self._hash(version):
+                wanted[md5].append((known, version))
+        if not wanted:
+            return
+        lacking, silent = self.registry.store.absent(wanted)
+        for remote, why in sorted(silent.items()):
+            text = f"the DVC remote '{remote}' cannot be asked: {why}"
+            yield Finding(
+                "dvc remote", "warning", text, f"dvc remote list; dvc status -c -r {quoted(remote)}"
+            )
+        for md5, missing in sorted(lacking.items()):
+            for known, version in wanted[md5]:
+                yield self._absent(known, version, md5, missing, bool(silent))
+
+    def _absent(
+        self, known: ModelRecord, version: Version, md5: str, missing: Collection[str], doubtful: bool
+    ) -> Finding:
+        what = f"{md5}" if md5 in missing else f"{len(missing):,} of the files in {md5}"
+        stages = [stage for stage, now in known.stages.items() if now == version.version]
+        place = f", which is in {' and '.join(stages)}," if stages else ""
+        answered = " that answered" if doubtful else ""
+        return Finding(
+            "artifact missing",
+            "warning" if doubtful else "error",
+            f"{known.name}@{version.version}{place} needs {what}, which is in no DVC remote{answered}",
+            self._push(version, md5, missing),
+        )
+
+    def _push(self, version: Version, md5: str, missing: Iterable[str]) -> str:
+        store, root = self.registry.store, self.registry.root
+        if not all(store.object_path(one).is_file() for one in (md5, *missing)):
+            return "dvc push, where the artifact was made: it is not in the DVC cache here"
+        by = self.tracked_by.get(version.tag.name, "")
+        command = ["dvc", "push"]
+        if (
+            md5 not in missing
+        ):  # DVC remembers that a remote has a folder, and does not look at its files again
+            command.insert(0, 'DVC_SITE_CACHE_DIR="$(mktemp -d)"')
+        if not (by.endswith(".dvc") and (root / by).is_file() and md5.encode() in (root / by).read_bytes()):
+            command.append("--all-tags")
+        if by.endswith(".dvc"):
+            command.append(quoted(by))
+        return " ".join(command)
+
+    def _chosen(self, leave: Collection[str], deep: bool) -> Iterator[tuple[ModelRecord, Version]]:
+        for name, known in sorted(self.evidence.records.items()):
+            registered = known.registered
+            if name in leave or not registered:
+                continue
+            newest = max(registered, key=order)
+            for version in registered.values():
+                if deep or version.version == newest or version.version in known.stages.values():
+                    yield known, version
+
+    # The digest ---------------------------------------------------------------------------------
+
+    def digests(self, leave: Collection[str]) -> None:
+        """Hold what versions in a stage contain against what their tags say. Checks their commits out."""
+        by_commit: dict[str, list[tuple[ModelRecord, Version]]] = defaultdict(list)
+        for known, version in self._chosen(leave, False):
+            if version.version in known.stages.values():
+                by_commit[version.tag.commit].append((known, version))
+        for commit, some in sorted(by_commit.items()):
+            with self.registry.at(commit) as there:
+                for known, version in some:
+                    self._digest(there, known, version)
+
+    def _digest(self, there: Any, known: ModelRecord, version: Version) -> None:
+        trailers: Mapping[str, str] = self.evidence.of(version.tag).trailers
+        said, file = trailers.get("Gitreg-Digest"), trailers.get("Gitreg-Manifest")
+        if not said or not file:
+            return
+        gathered = there.gather(file, build=False)
+        if gathered.manifest is None or gathered.errors:
+            why = str(gathered.errors[0]) if gathered.errors else f"{file} cannot be read"
+            self._refuse(known, version, "content differs", f"names a commit of which {why}")
+            return
+        digest = content_of(gathered).digest
+        if digest != said:
+            text = f"says that the content is {said}, and its commit {version.tag.commit[:12]} has {digest}"
+            self._refuse(known, version, "content differs", text)
+
+
+def _plainly(raw: bytes) -> Declared | None:
+    """What a manifest says in lines that mean the same to any YAML reader; None where one is needed."""
+    said: dict[bytes, bytes | None] = {}
+    for found in _KEY.finditer(raw):
+        value = found[2]
+        if found[1] in said or not value or not _PLAIN.match(value):
+            return None
+        said[found[1]] = value
+    texts = {key.decode(): value.decode() for key, value in said.items() if value}
+    if not texts.keys() >= {"name", "version"} or texts["version"].count(".") < 2 or _QUOTED.search(raw):
+        return None
+    return Declared(texts["name"], texts["version"], texts.get("artifact"))
+
+
+def _parsed(raw: bytes, file: str) -> Declared:
+    document, _ = parse(raw, file)
+    data = document.data if isinstance(document.data, Mapping) else {}
+    artifact = data.get("artifact")
+    where = artifact if isinstance(artifact, Mapping) else {"path": artifact}
+    values = (data.get("name"), data.get("version"), where.get("path"), where.get("stage"))
+    return Declared(*(value if isinstance(value, str) else None for value in values))
+
+
+def _places(file: str, said: Declared) -> list[str]:
+    """The files in which DVC may say what an artifact is, the likeliest first."""
+    folder = posixpath.dirname(file)
+    parts = folder.split("/") if folder else []
+    locks = ["/".join([*parts[:n], "dvc.lock"]) for n in range(len(parts), -1, -1)]
+    if said.stage or not said.path:
+        return locks
+    return [posixpath.normpath(posixpath.join(folder, said.path)) + ".dvc", *locks]

@@ -1,0 +1,245 @@
+"""The only room that talks to Git: small questions, argument lists, no inherited variables.
+
+This file runs Git and asks about a work tree; `objects` reads and writes trees, commits and tag objects;
+`refs` reads, writes, fetches and pushes references.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from gitreg.errors import Outside
+
+if TYPE_CHECKING:
+    import git
+
+_QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
+
+
+class Ran(NamedTuple):
+    """What a Git command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+def client(root: Path, environment: Mapping[str, str] | None = None) -> git.Git:
+    """GitPython's command interface for a folder, sealed off from what a hook leaves behind."""
+    said = {**_QUIET, **_received(root), **(environment or {})}
+    # Variables that a hook or `git rebase --exec` leaves behind would point Git at another repository:
+    # https://github.com/pre-commit/pre-commit/issues/300
+    inherited = [n for n in os.environ if n.startswith("GIT_") and n not in _KEPT and n not in said]
+    one = _sealed()(root)
+    one.without = [word for name in sorted(inherited) for word in ("-u", name)]
+    one.update_environment(**said)
+    return one
+
+
+def _received(root: Path) -> dict[str, str]:
+    """What a pre-receive hook needs to see the objects of the push that it is to judge.
+
+    They are in quarantine: in a folder beside the repository's own objects, which Git names in these
+    variables. They are kept for the very repository that the quarantine is in, and no other. With them its
+    GIT_DIR, made absolute: found from its folder alone, the repository of another owner, or any bare one
+    under `safe.bareRepository=explicit`, would be refused to the hook that Git has let in.
+    See "Quarantine Environment" in `git help receive-pack`.
+    """
+    place = os.environ.get("GIT_QUARANTINE_PATH")
+    if not place or Path(place).resolve().parent != (root / "objects").resolve():
+        return {}
+    names = ("GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
+    # Whoever may push could replace files by others, for the hook alone: no clone fetches refs/replace.
+    own = {"GIT_DIR": str(root.resolve()), "GIT_NO_REPLACE_OBJECTS": "1"}
+    return {**own, **{name: os.environ[name] for name in names if name in os.environ}}
+
+
+@cache
+def _sealed() -> Any:
+    """GitPython can give a variable to Git and take none away: `update_environment(X=None)` leaves it."""
+    import git
+
+    class Sealed(git.Git):  # type: ignore[misc]
+        without: Sequence[str] = ()
+
+        def execute(self, command: Any, *arguments: Any, **options: Any) -> Any:
+            sealed = ["env", *self.without, *command] if self.without else command
+            return super().execute(sealed, *arguments, **options)
+
+    return Sealed
+
+
+def run(
+    root: Path,
+    arguments: Sequence[str],
+    said: bytes | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Ran:
+    """Run a Git command.
+
+    Args:
+        said: what it reads from its standard input.
+
+    Raises:
+        Outside: there is no Git.
+    """
+    import git
+
+    try:
+        with _input(said) as stream:
+            code, out, err = client(root, environment).execute(
+                ["git", *arguments], istream=stream, with_extended_output=True, with_exceptions=False
+            )
+    except git.GitCommandNotFound as error:
+        raise Outside("git is not installed, or not on PATH", "gitreg doctor") from error
+    return Ran(code, str(out), str(err))
+
+
+def must(
+    root: Path,
+    arguments: Sequence[str],
+    said: bytes | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run a Git command that should succeed; what it prints.
+
+    Raises:
+        Outside: it failed; the message is Git's own.
+    """
+    ran = run(root, arguments, said, environment)
+    if ran.code:
+        verb = next((a for a in arguments if not a.startswith("-")), "")
+        raise Outside(f"git {verb}: {ran.err or ran.out or f'exit {ran.code}'}")
+    return ran.out
+
+
+@contextmanager
+def _input(said: bytes | None) -> Iterator[IO[bytes] | None]:
+    if said is None:
+        yield None
+        return
+    with tempfile.TemporaryFile() as stream:  # a pipe would have to be fed while Git writes
+        stream.write(said)
+        stream.seek(0)
+        yield stream
+
+
+_KEPT = {"GIT_SSH", "GIT_SSH_COMMAND", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_DATE"}
+_KEPT |= {"GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "GIT_COMMITTER_DATE", "GIT_EXEC_PATH"}
+_KEPT |= {"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_SSL_CAINFO"}
+_KEPT |= {"GIT_ASKPASS", "GIT_SSH_VARIANT", "GIT_SSL_CAPATH", "GIT_SSL_NO_VERIFY"}
+
+
+def git_folder(root: Path) -> Path | None:
+    """Git's own folder for this work tree (shared by all work trees), or None outside of a repository."""
+    code, out, _ = run(root, ["rev-parse", "--path-format=absolute", "--git-common-dir"])
+    return Path(out) if code == 0 else None
+
+
+def top(root: Path) -> Path | None:
+    """The work tree's top folder, or None outside of a repository."""
+    code, out, _ = run(root, ["rev-parse", "--show-toplevel"])
+    return Path(out) if code == 0 and out else None
+
+
+def prefix(root: Path) -> str:
+    """Where a folder lies below the work tree's top: empty, or a path with a slash at its end."""
+    return must(root, ["rev-parse", "--show-prefix"])
+
+
+def head(root: Path) -> str | None:
+    """The commit that is checked out; None before the first one."""
+    ran = run(root, ["rev-parse", "--verify", "--quiet", "HEAD^{commit}"])
+    return ran.out if ran.code == 0 else None
+
+
+def changed(root: Path, paths: Sequence[str] = (".",)) -> list[str]:
+    """Files of the work tree, relative to its top, that are not as HEAD has them; untracked ones too."""
+    out = must(root, ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *paths])
+    return [line[3:] for line in out.split("\0") if len(line) > 3]
+
+
+def changes(root: Path, base: str, uncommitted: Iterable[str]) -> dict[str, str]:
+    """path -> A, M or D for every file below `root` that is not as a commit has it.
+
+    Args:
+        uncommitted: files, relative to `root`, that are not as HEAD has them either.
+    """
+    out = must(root, ["diff", "--name-status", "-z", "--no-renames", "--relative", base, "HEAD", "--"])
+    words = [word for word in out.split("\0") if word]
+    found = dict(zip(words[1::2], words[::2], strict=True))
+    for path in uncommitted:
+        there = (root / path).exists()
+        was = path in found and found[path] != "A"
+        found[path] = "M" if there and was else "A" if there and path in found else "M" if there else "D"
+    return found
+
+
+def containing(root: Path, *patterns: str) -> list[str]:
+    """Files of the work tree with a line that matches any of some POSIX extended patterns."""
+    wanted = [word for pattern in patterns for word in ("-e", pattern)]
+    ran = run(root, ["grep", "-l", "-z", "-E", "-I", "--untracked", *wanted, "--", "."])
+    return [name for name in ran.out.split("\0") if name]
+
+
+def clone_at(root: Path, commit: str, place: Path) -> None:
+    """A work tree of its own for a commit, sharing this repository's objects. No hook runs."""
+    hooks = ["-c", "core.hooksPath=/dev/null", "-c", "protocol.file.allow=always"]
+    must(
+        root,
+        [
+            *hooks,
+            "clone",
+            "--quiet",
+            "--shared",
+            "--no-checkout",
+            "--no-tags",
+            "--",
+            str(top(root)),
+            str(place),
+        ],
+    )
+    must(place, [*hooks, "checkout", "--quiet", "--detach", commit])
+
+
+def init(root: Path) -> None:
+    """Make a repository at `root`, on the branch main."""
+    code, _, err = run(root, ["init", "--quiet", "--initial-branch=main", "."])
+    if code:
+        raise Outside(f"git init failed: {err}")
+
+
+def visible_files(root: Path, paths: Sequence[str] = (".",)) -> set[str] | None:
+    """Every file that is in Git or could be added: ignored files are left out. None outside of Git."""
+    listed = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths]
+    code, out, _ = run(root, listed)
+    return {name for name in out.split("\0") if name} if code == 0 else None
+
+
+def last_commit(root: Path, paths: Sequence[str]) -> str | None:
+    """The commit that last changed any of the paths; None when they are changed since, or not in Git."""
+    literal = [f":(literal){path}" for path in paths]
+    code, out, _ = run(root, ["status", "--porcelain", "--untracked-files=all", "--", *literal])
+    if code or out:
+        return None
+    code, out, _ = run(root, ["log", "-1", "--format=%H", "--end-of-options", "HEAD", "--", *literal])
+    return out.strip() or None if code == 0 else None
+
+
+def setting(root: Path, key: str) -> str:
+    """A value of Git's configuration as seen from `root`; empty where it is not set."""
+    while not root.is_dir():
+        root = root.parent
+    return run(root, ["config", "--get", key]).out
+
+
+def version() -> str:
+    """Git's version, as 2.39.5."""
+    _, out, _ = run(Path.cwd(), ["--version"])
+    return out.removeprefix("git version ").split(" ")[0]

@@ -1,0 +1,133 @@
+"""What Git's tags record of a registry: versions, what is and was in each stage. Frozen, and free of Git."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+from gitreg.names import TagName
+from gitreg.versions import order
+
+
+class Tag(NamedTuple):
+    """One annotated tag whose name is a registry's.
+
+    Attributes:
+        name: as in `refs/tags/<name>`.
+        oid: the tag object's id.
+        commit: the commit that it names.
+        time: its tagger time, seconds since 1970.
+        says: its name, read.
+    """
+
+    name: str
+    oid: str
+    commit: str
+    time: int
+    says: TagName
+
+    @property
+    def when(self) -> datetime:
+        return datetime.fromtimestamp(self.time, timezone.utc)
+
+
+class OddTag(NamedTuple):
+    """A tag that uses a registry's signs and records nothing: lightweight, unparsable, not of a commit."""
+
+    name: str
+    oid: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One registered version.
+
+    Attributes:
+        number: counts the model's registrations from 1, in their order.
+        tag: the one that registered it.
+        gone: the tag that deregistered it.
+    """
+
+    version: str
+    number: int
+    tag: Tag
+    gone: Tag | None = None
+
+    @property
+    def id(self) -> str:
+        """Stable for ever: registry tags are never moved."""
+        return f"v_{self.tag.oid[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A time for which a version was in a stage.
+
+    Attributes:
+        version: None where the tag names a commit of no registered version.
+        until: the tag that ended it; None while it lasts.
+    """
+
+    stage: str
+    version: str | None
+    tag: Tag
+    until: Tag | None = None
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """All that is recorded of one model.
+
+    Attributes:
+        versions: in order of registration, deregistered ones included.
+        stays: in order of their beginning.
+        active: stage -> versions that GTO counts as in it, by time of assignment; the last one is what
+            is in the stage.
+        counter: the highest of any of its tags.
+        tags: all of them, as they took effect.
+        first: the tag that registered its first version.
+        deprecated: the tag that says so, if it is the last of all.
+        taken: names of its tags that record nothing: lightweight ones, or those of a tree.
+    """
+
+    name: str
+    versions: Mapping[str, Version] = field(default_factory=dict)
+    stays: tuple[Stay, ...] = ()
+    active: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    counter: int = 0
+    tags: tuple[Tag, ...] = ()
+    first: Tag | None = None
+    deprecated: Tag | None = None
+    taken: tuple[str, ...] = ()
+
+    @property
+    def time(self) -> int:
+        """The tagger time of its last tag."""
+        return self.tags[-1].time if self.tags else 0
+
+    @property
+    def stages(self) -> dict[str, str]:
+        """stage -> the version in it."""
+        return {stage: versions[-1] for stage, versions in self.active.items() if versions}
+
+    @property
+    def id(self) -> str:
+        """Stable for ever: registry tags are never moved."""
+        return f"m_{self.first.oid[:12]}" if self.first else ""
+
+    @property
+    def registered(self) -> dict[str, Version]:
+        """The versions that are not deregistered."""
+        return {name: v for name, v in self.versions.items() if v.gone is None}
+
+    @property
+    def last(self) -> Version | None:
+        """The highest version that was ever registered."""
+        return max(self.versions.values(), key=lambda v: order(v.version), default=None)
+
+    def was_in(self, stage: str, version: str) -> bool:
+        """Whether a version is, or ever was, in a stage."""
+        return any(stay.stage == stage and stay.version == version for stay in self.stays)

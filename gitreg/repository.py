@@ -1,0 +1,109 @@
+"""The Git side of a registry: its tags and the files of its commits. Needs no work tree."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from gitreg import folders, git, history, memo
+from gitreg.errors import Refused
+from gitreg.git import objects, refs
+from gitreg.recorded import ModelRecord, Tag, Version
+from gitreg.snapshot import Snapshot
+from gitreg.version import __version__
+
+# What outcomes depend on besides files: a new gitreg forgets what an older one found.
+_MEMO_VERSION = "2"
+
+
+class Repository:
+    """What Git knows of a registry.
+
+    Args:
+        root: the registry's root; or the folder of a bare repository.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.tags_of = root  # whose tags count: a clone of one commit has none
+        self._snapshots: dict[str, Snapshot] = {}
+
+    @cached_property
+    def git_folder(self) -> Path | None:
+        """Git's own folder, which all work trees share; None outside of a repository."""
+        return git.git_folder(self.root)
+
+    @cached_property
+    def reader(self) -> objects.Reader:
+        """Reads Git's objects."""
+        return objects.Reader(self.root)
+
+    @cached_property
+    def memo(self) -> memo.Memo:
+        """What earlier runs found; lives in Git's folder and can be deleted."""
+
+        place = self.git_folder
+        version = f"{_MEMO_VERSION} {__version__} {sys.version_info[:2]} {sys.prefix}"
+        return memo.Memo(place / "gitreg" if place else None, version, str(self.root))
+
+    def records(self, models: Iterable[str] | None = None) -> dict[str, ModelRecord]:
+        """What the tags record: of every model that has one, or of some."""
+        if self.git_folder is None:
+            return {}
+        return history.by_model(*refs.tags(self.tags_of, models))
+
+    def record(self, model: str) -> ModelRecord:
+        """What the tags record of one model."""
+        return self.records([model]).get(model, ModelRecord(model))
+
+    def tagged(self, models: Iterable[str]) -> Callable[[str, str], str]:
+        """A function from model and version to the id of the tag that registered it; empty without one."""
+        found = self.records(dict.fromkeys(models))
+
+        def tag(model: str, version: str) -> str:
+            known = found.get(model, ModelRecord(model)).versions.get(version)
+            return known.tag.oid if known else ""
+
+        return tag
+
+    def snapshot(self, commit: str) -> Snapshot:
+        """The files as a commit has them."""
+        if commit not in self._snapshots:
+            self._snapshots[commit] = Snapshot(self.root, commit, self.memo)
+        return self._snapshots[commit]
+
+    def trailers(self, tag: Tag) -> dict[str, str]:
+        """The trailers of a tag's message."""
+        found = self.reader.read(tag.oid)
+        return objects.trailers(objects.message_of(found[1])) if found else {}
+
+    def ordinal(self, version: Version) -> int:
+        """The ordinal that a version was given, by its tag; for a tag of GTO's, its place in the order."""
+        said = self.trailers(version.tag).get("Gitreg-Ordinal", "")
+        return int(said) if said.isdigit() and len(said) < 10 else version.number
+
+    def commit(self, revision: str) -> str:
+        """The id of the commit that a revision names.
+
+        Raises:
+            Refused: there is none.
+        """
+        if self.git_folder is None:
+            raise Refused(f"{self.root} is not in a Git repository", "gitreg init")
+        oid = objects.resolve(self.root, revision)
+        if oid is None:
+            hint = "git fetch --unshallow --tags" if refs.is_shallow(self.root) else "git log --oneline"
+            if revision == "HEAD":
+                raise Refused("there is no commit yet", "git add . && git commit")
+            raise Refused(f"{revision!r} is not a commit here", hint)
+        return oid
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder on the registry's own file system, gone when the block ends."""
+        place = self.git_folder
+        with folders.aside(place / "gitreg" if place else self.root) as folder:
+            yield folder

@@ -1,0 +1,95 @@
+"""What the files of a model may say, given what is recorded: versions that fit their content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gitreg import bumper
+from gitreg.compatibility import Change, needed_bump
+from gitreg.errors import Problem
+from gitreg.manifest import read_manifest
+from gitreg.recorded import ModelRecord, Version
+from gitreg.versions import RULES, bumped, is_valid, order, suffices
+
+if TYPE_CHECKING:
+    from gitreg.checker import Checked
+    from gitreg.registry import Registry
+
+
+def check_versions(registry: Registry, found: Sequence[Checked]) -> list[Problem]:
+    """Versions that are not of the scheme, were used, do not fit their content, or step too little."""
+    usable = [one for one in found if one.named and one.content and one.version]
+    records = registry.records({one.named.name for one in usable if one.named}) if usable else {}
+    problems: list[Problem] = []
+    for one in usable:
+        assert one.named and one.version
+        known = records.get(one.named.name, ModelRecord(one.named.name))
+        message = _mistake(registry, one, known)
+        if message:
+            problems.append(Problem(one.file, one.line, one.column, "version", message))
+    return problems
+
+
+def _mistake(registry: Registry, one: Checked, known: ModelRecord) -> str | None:
+    assert one.version
+    scheme = registry.file.scheme
+    if not is_valid(one.version, scheme):
+        return f"'{one.version}' is not a version of the scheme {scheme}: {RULES[scheme]}"
+    version = known.versions.get(one.version)
+    if version and version.gone:
+        day = f"{version.gone.when:%Y-%m-%d}"
+        return f"{known.name}@{one.version} was deregistered on {day}; versions are used once"
+    if version:
+        return _other_content(registry, one, known, version)
+    return _small_step(registry, one, known)
+
+
+def _other_content(registry: Registry, one: Checked, known: ModelRecord, version: Version) -> str | None:
+    """Content that changed under a registered version."""
+    assert one.content
+    said = registry.trailers(version.tag)
+    if said.get("Gitreg-Digest", one.content.digest) == one.content.digest:
+        return None
+    parts = [
+        what
+        for what, key, now in (
+            ("artifact", "Gitreg-Artifact", one.content.artifact),
+            ("schema", "Gitreg-Schema", one.content.schema),
+        )
+        if said.get(key, now) != now
+    ]
+    last = known.last
+    assert last
+    level = needed_bump(changes(registry, one, known, last))
+    following = bumped(last.version, level, registry.file.scheme)
+    return (
+        f"{known.name}@{version.version} is registered with other content "
+        f"({' and '.join(parts) or 'code or settings'} changed); it needs {following} or a later version: "
+        f"gitreg bump {known.name}"
+    )
+
+
+def _small_step(registry: Registry, one: Checked, known: ModelRecord) -> str | None:
+    """A new version that is nearer to the one below it than the change of the schema allows."""
+    assert one.version
+    below = [v for v in known.registered.values() if order(v.version) < order(one.version)]
+    if not below:
+        return None
+    last = max(below, key=lambda v: order(v.version))
+    found = changes(registry, one, known, last)
+    level = needed_bump(found)
+    if suffices(last.version, one.version, level):
+        return None
+    told = "; ".join(change.text for change in found if change.level == level)
+    following = bumped(last.version, level, registry.file.scheme)
+    return (
+        f"from {last.version} to {one.version} is less than the change, which is {level} ({told}); "
+        f"{following} is the next: gitreg bump {known.name}"
+    )
+
+
+def changes(registry: Registry, one: Checked, known: ModelRecord, version: Version) -> list[Change]:
+    """What a model's schema changes against a registered version's."""
+    manifest = read_manifest(registry.root, one.file).manifest
+    return bumper.schema_changes(registry, known, version, manifest) if manifest else []

@@ -1,0 +1,266 @@
+"""The registry's files as a commit has them, read from Git's objects: no checkout, and no code of anybody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gitreg import git, stagefile
+from gitreg.datafiles import values_of
+from gitreg.declared import Manifest, RegistryFile
+from gitreg.desired import WantedStay
+from gitreg.errors import InvalidFiles, Problem, Refused
+from gitreg.git import objects
+from gitreg.manifest import REGISTRY_FILE, Read, judged, manifest_of, registry_of
+from gitreg.memo import Memo
+from gitreg.names import NAME, NAME_RULE, did_you_mean
+
+_LINK = "120000"
+# What a manifest says of itself, by the id of its blob: name, version, and the place of each.
+_KIND = "blob named"
+
+
+class Snapshot:
+    """A commit of the repository that a registry lies in.
+
+    Args:
+        root: the registry's root.
+        commit: a full id.
+        memo: remembers what blobs say, which never changes.
+
+    Raises:
+        Refused: there is no registry.yaml at that commit.
+    """
+
+    def __init__(self, root: Path, commit: str, memo: Memo) -> None:
+        self.root, self.commit, self.memo = root, commit, memo
+        self.prefix = git.prefix(root)
+        self.reader = objects.Reader(root)
+
+    def read(self, file: str) -> bytes | None:
+        """A file's content; None where there is none, or it is no plain file."""
+        found = self.reader.read(f"{self.commit}:{self.prefix}{file}")
+        return found[1] if found else None
+
+    @cached_property
+    def tree(self) -> dict[str, objects.Entry]:
+        """Every file below the root."""
+        under = [f":(literal){self.prefix}"] if self.prefix else []
+        entries = objects.tree(self.root, self.commit, under)
+        return {path.removeprefix(self.prefix): entry for path, entry in entries.items()}
+
+    @cached_property
+    def file(self) -> RegistryFile:
+        """registry.yaml.
+
+        Raises:
+            Refused: there is none, or it is broken.
+        """
+        raw = self.read(REGISTRY_FILE)
+        if raw is None:
+            raise Refused(f"commit {self.commit[:12]} has no {REGISTRY_FILE}", "is it committed?")
+        return registry_of(*judged(raw, REGISTRY_FILE, "registry"))
+
+    @cached_property
+    def manifests(self) -> dict[str, str]:
+        """manifest -> id of its blob, sorted by path."""
+        wanted = pattern(self.file.models)
+        return {
+            path: entry.oid
+            for path, entry in sorted(self.tree.items())
+            if wanted.match(path) and entry.mode != _LINK and not _hidden(path)
+        }
+
+    def named(self, files: Iterable[str] | None = None) -> tuple[dict[str, Manifested], list[Problem]]:
+        """name -> what its manifest says of itself; and what is wrong with names.
+
+        Args:
+            files: look at these manifests alone.
+        """
+        known = self.memo.recall(_KIND) if files is None else {}
+        fresh: dict[str, tuple[dict[str, Any], Any]] = {}
+        found: dict[str, Manifested] = {}
+        problems: list[Problem] = []
+        for file, oid in (self.manifests if files is None else self._some(files)).items():
+            if oid not in known:
+                known[oid] = _said(self.reader.read(oid), file)
+                fresh[oid] = ({}, known[oid])
+            said = known[oid]
+            line, column = said["places"]["name"]
+            if said["broken"]:
+                problems.append(Problem(file, *said["broken"]))
+            elif not isinstance(said["name"], str) or not NAME.match(said["name"]):
+                problems.append(
+                    Problem(file, line, column, "name", f"{said['name']!r} is not a model name: {NAME_RULE}")
+                )
+            elif said["name"] in found:
+                message = f"'{said['name']}' is taken by {found[said['name']].file}"
+                problems.append(Problem(file, line, column, "name", message))
+            else:
+                found[said["name"]] = Manifested(file, said)
+        self.memo.remember(_KIND, fresh)
+        return found, problems
+
+    def _some(self, files: Iterable[str]) -> dict[str, str]:
+        """Some manifests, as `manifests` has them."""
+        paths = [f":(literal){self.prefix}{file}" for file in files]
+        found = objects.tree(self.root, self.commit, paths) if paths else {}
+        return {
+            path.removeprefix(self.prefix): entry.oid
+            for path, entry in sorted(found.items())
+            if entry.mode != _LINK
+        }
+
+    @cached_property
+    def stage_files(self) -> list[str]:
+        """The files in `stages/`."""
+        found = objects.tree(self.root, self.commit, [f":(literal){self.prefix}stages"])
+        return [path.removeprefix(self.prefix) for path in found]
+
+    def stays(self, models: Collection[str] | None = None) -> tuple[list[WantedStay], list[Problem]]:
+        """Every line of every stage file, in the order of registry.yaml's stages.
+
+        Args:
+            models: only the lines on these.
+        """
+        found: list[WantedStay] = []
+        problems: list[Problem] = []
+        for stage in self.file.stages:
+            some, wrong = self.stays_of(stage, models)
+            found += some
+            problems += wrong
+        return found, problems
+
+    def stays_of(
+        self, stage: str, models: Collection[str] | None = None
+    ) -> tuple[list[WantedStay], list[Problem]]:
+        """Every line of one stage's file, or those on some models."""
+        for ending in ("yaml", "yml"):
+            file = f"stages/{stage}.{ending}"
+            raw = self.read(file)
+            if raw is not None:
+                return stays_in(raw, file, stage, models)
+        return [], []
+
+    def manifest(self, file: str) -> Read | None:
+        """A manifest; None where there is none."""
+        raw = self.read(file)
+        return manifest_of(*judged(raw, file, "model"), None) if raw is not None else None
+
+    def manifest_named(self, name: str, guesses: Iterable[str] = ()) -> Manifest | None:
+        """The manifest of a model, valid or None.
+
+        Args:
+            guesses: files in which it may be, before all are looked through.
+        """
+        for file in guesses:
+            read = self.manifest(file)
+            if read and read.manifest and read.manifest.name == name:
+                return read.manifest
+        try:
+            said = self.named()[0].get(name)
+        except Refused:  # the registry was not there yet, or somewhere else
+            return None
+        read = self.manifest(said.file) if said else None
+        return read.manifest if read else None
+
+    def tracked(self, path: str) -> tuple[str | None, int | None]:
+        """(hash, bytes) of an artifact by the .dvc file beside it; None for what it does not say."""
+        raw = self.read(f"{path}.dvc")
+        document = judged(raw, f"{path}.dvc", None)[0] if raw is not None else None
+        outs = document.data.get("outs") if document and isinstance(document.data, Mapping) else None
+        out = outs[0] if isinstance(outs, list) and outs and isinstance(outs[0], Mapping) else {}
+        md5, size = out.get("md5"), out.get("size")
+        return md5 if isinstance(md5, str) else None, size if isinstance(size, int) else None
+
+    def values(self, said: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
+        """Params or metrics: inline, or of a file. What cannot be read is empty: `check` tells."""
+        if not isinstance(said, str):
+            return said or {}
+        raw = self.read(said)
+        try:
+            return values_of(raw, said) if raw is not None else {}
+        except InvalidFiles:
+            return {}
+
+
+def stays_in(
+    raw: bytes, file: str, stage: str, models: Collection[str] | None = None
+) -> tuple[list[WantedStay], list[Problem]]:
+    """The lines of a stage file, or those on some models."""
+    lines = stagefile.entries(raw)
+    if lines is None:
+        document, problems = judged(raw, file, "stage")
+        if problems:
+            return [], problems
+        data: Mapping[str, str] = document.data or {}
+        lines = {name: (version, document.values[(name,)]) for name, version in data.items()}
+    return [
+        WantedStay(stage, name, version, file, *place)
+        for name, (version, place) in lines.items()
+        if models is None or name in models
+    ], []
+
+
+class Manifested:
+    """What a manifest says of itself."""
+
+    def __init__(self, file: str, said: Mapping[str, Any]) -> None:
+        self.file = file
+        self.version: str | None = said["version"]
+        self.place: tuple[int, int] = tuple(said["places"]["version"])
+
+
+def _said(found: tuple[str, bytes] | None, file: str) -> dict[str, Any]:
+    document, problems = judged(found[1] if found else b"", file, None)
+    data = document.data if isinstance(document.data, Mapping) else {}
+    broken = None
+    if problems:
+        broken = [problems[0].line, problems[0].column, problems[0].path, problems[0].message]
+    elif not data or "name" not in data:
+        broken = [1, 1, "", "'name' is missing"]
+    version = data.get("version")
+    if version is not None and not isinstance(version, str):
+        broken = [*document.values[("version",)], "version", f"expected a string, got {version!r}"]
+    return {
+        "name": data.get("name"),
+        "version": version if isinstance(version, str) else None,
+        "places": {key: list(document.values.get((key,), (0, 0))) for key in ("name", "version")},
+        "broken": broken,
+    }
+
+
+def pattern(glob: str) -> re.Pattern[str]:
+    """A regular expression that matches the paths that a glob of registry.yaml's finds."""
+    parts = []
+    for part in glob.removeprefix("./").split("/"):
+        if part == "**":
+            parts.append("(?:[^/]+/)*")
+        else:
+            pieces = re.split(r"(\*|\?|\[!?[^]]+\])", part)
+            parts.append("".join(_piece(piece) for piece in pieces) + "/")
+    return re.compile("".join(parts).removesuffix("/") + r"\Z")
+
+
+def _piece(piece: str) -> str:
+    if piece in ("*", "?"):
+        return {"*": "[^/]*", "?": "[^/]"}[piece]
+    if piece.startswith("[") and piece.endswith("]"):
+        return piece.replace("[!", "[^", 1)
+    return re.escape(piece)
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def unknown_model(name: str, names: Iterable[str]) -> Refused:
+    """The error for a model that there is not."""
+    known = sorted(names)
+    listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+    return Refused(
+        f"there is no model '{name}'{did_you_mean(name, known)}", f"models here: {listed or 'none yet'}"
+    )

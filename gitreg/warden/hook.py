@@ -1,0 +1,72 @@
+"""The pre-receive hook of a bare repository: what Git tells it, and how it gets there."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from gitreg import folders, git
+from gitreg.errors import Refused
+from gitreg.warden.view import Update
+
+NAME = "pre-receive"
+MARK = "# Written by `gitreg hook install`."
+
+
+def updates(lines: Iterable[bytes]) -> list[Update]:
+    """What Git writes to a pre-receive hook: `<old> <new> <reference>` in each line.
+
+    Raises:
+        Refused: it is something else.
+    """
+    found = []
+    for line in lines:
+        words = os.fsdecode(line.rstrip(b"\n")).split(" ", 2)
+        if len(words) != 3:
+            raise Refused(f"not a line that Git gives a {NAME} hook: {os.fsdecode(line)!r}", "git help hooks")
+        found.append(Update(words[2], words[0], words[1]))
+    return found
+
+
+def here() -> Path:
+    """The repository that a hook runs for."""
+    return Path(os.environ.get("GIT_DIR", ".")).resolve()
+
+
+def command(prefix: str = "") -> str:
+    """The shell command of the hook, by the Python that runs this."""
+    within = f" --within {shlex.quote(prefix)}" if prefix else ""
+    return f"{shlex.quote(sys.executable)} -m gitreg hook {NAME}{within}"
+
+
+def install(folder: Path, prefix: str = "") -> Path:
+    """Write the hook into a bare repository, or anew what was written so before; its file.
+
+    Args:
+        prefix: the registry's folder in the repository; empty for its top.
+
+    Raises:
+        Refused: there is no bare repository, its hooks are elsewhere, or another hook is there.
+    """
+    asked = ["rev-parse", "--is-bare-repository", "--absolute-git-dir", "--git-path", "hooks"]
+    said = git.run(folder, asked).out.split("\n")
+    if said[0] != "true":
+        hint = "run it where others push to, on the server; git init --bare makes such a repository"
+        raise Refused(f"{folder} is not a bare repository", hint)
+    root, place = Path(said[1]), folder / said[2]
+    if place.resolve() != (root / "hooks").resolve():
+        hint = f"git -C {shlex.quote(str(root))} config core.hooksPath hooks"
+        raise Refused(f"core.hooksPath has Git look for the hooks of {root} in {place}", hint)
+    file = root / "hooks" / NAME
+    ours = file.is_file() and not file.is_symlink() and MARK in file.read_text("utf-8", "replace")
+    if os.path.lexists(file) and not ours:
+        hint = f"have it run this too, with the same standard input: {command(prefix)}"
+        raise Refused(f"{file} is there, and not gitreg's", hint)
+    fresh = file.with_name(f".{NAME}.{os.getpid()}")
+    folders.write(fresh, f"#!/bin/sh\n{MARK}\nexec {command(prefix)}\n".encode("utf-8", "surrogateescape"))
+    fresh.chmod(0o755)
+    os.replace(fresh, file)
+    return file

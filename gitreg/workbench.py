@@ -1,0 +1,243 @@
+"""Builds the models of a registry, runs their samples, asks them: many models, one report each."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitreg import builder, checker, detection, flavors, folders, git, isolation, memo
+from gitreg.declared import CUSTOM_PYTHON, Manifest, Named
+from gitreg.errors import GitregError, InvalidFiles, NotSupported, Problem, Refused
+from gitreg.gather import Gathered, parts_of
+from gitreg.packages import Parts, content_digest
+from gitreg.reports import ModelReport, advice
+from gitreg.store import Tracked
+
+if TYPE_CHECKING:
+    from gitreg.registry import Registry
+    from gitreg.schema import Sample
+
+
+class Workbench:
+    """Where the models of one registry are built and tried."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def run_samples(self, file: str, timeout: float | None) -> list[Problem]:
+        """Load a model from a package made for the purpose, and ask it its samples."""
+        gathered = self.registry.gather(file)
+        assert gathered.manifest
+        if gathered.manifest.type != CUSTOM_PYTHON:
+            return []
+        try:
+            self._fetch([gathered.tracked] if gathered.tracked else [])
+            parts = self._parts(gathered)
+            with self.registry.scratch() as place:
+                built = builder.package(parts, {"raw": place / "raw"}, place, self._limit(timeout))
+        except GitregError as error:
+            return [Problem(file, 0, 0, "", error.message)]
+        self._remember_stacked(gathered, built.stacked)
+        return [Problem(file, 0, 0, "", w, "warning") for w in built.warnings] + advice(file, built.stacked)
+
+    def _remember_stacked(self, gathered: Gathered, stacked: dict[str, float] | None) -> None:
+        self.registry.memo.remember("stacked", {gathered.file: (gathered.inputs, stacked)})
+
+    def build(
+        self,
+        references: Sequence[str],
+        output: str | os.PathLike[str],
+        formats: Sequence[str] | None,
+        jobs: int | None,
+        timeout: float | None,
+        progress: Callable[[ModelReport], None] | None,
+    ) -> list[ModelReport]:
+        """See `Registry.build`."""
+        kinds = tuple(formats or self.registry.file.formats)
+        place = Path(output).absolute()
+        files = self.registry.chosen(references)
+        key = f"{place}|{','.join(sorted(kinds))}"
+        known = self.registry.memo.recall(f"build {key}")
+        tags = self.registry.tagged(known[file]["model"] for file in files if file in known)
+        reports = {
+            file: _unchanged(known[file])
+            for file in files
+            if file in known and known[file]["tag"] == tags(known[file]["model"], known[file]["version"])
+        }
+        todo = [file for file in files if file not in reports]
+        for report in reports.values():
+            _tell(progress, report)
+        gathered = [self.registry.gather(file) for file in todo]
+        self._refuse(gathered, reports)
+        self._fetch([g.tracked for g in gathered if g.tracked])
+        workers = max(1, min(jobs or os.cpu_count() or 1, len(gathered) or 1))
+        with ThreadPoolExecutor(workers) as pool:
+            running: dict[Future[ModelReport], Gathered] = {
+                pool.submit(self._build_one, g, place, kinds, formats is not None, timeout): g
+                for g in gathered
+            }
+            try:
+                for done in as_completed(running):
+                    one = running[done]
+                    reports[one.file] = report = done.result()
+                    self._remember_build(key, one, report)
+                    _tell(progress, report)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                while not all(job.done() for job in running):
+                    isolation.end_all()
+                    time.sleep(0.05)
+                raise
+        return [reports[file] for file in files]
+
+    def _limit(self, timeout: float | None) -> float:
+        """Seconds a model may take: what the call says, GITREG_TIMEOUT, registry.yaml, 120."""
+        return timeout or isolation.environment_timeout() or self.registry.file.timeout
+
+    def _refuse(self, gathered: Iterable[Gathered], reports: dict[str, ModelReport]) -> None:
+        problems = [p for g in gathered for p in g.errors]
+        if problems:
+            raise InvalidFiles(problems, "gitreg check shows every problem of every model")
+        names = [g.named for g in gathered if g.named]
+        names += [Named(file, report.model) for file, report in reports.items()]
+        if twice := checker.check_names(sorted(names)):
+            raise InvalidFiles(twice)
+
+    def _fetch(self, tracked: Sequence[Tracked]) -> None:
+        """Get what the cache lacks, in one go."""
+        self.registry.store.fetch([t for t in tracked if self._lacks(t)])
+
+    def _lacks(self, tracked: Tracked) -> bool:
+        try:
+            return bool(self.registry.store.missing(tracked))
+        except Refused:
+            return False  # corrupt: its own model's build says so
+
+    def _build_one(
+        self, gathered: Gathered, place: Path, kinds: Sequence[str], asked: bool, timeout: float | None
+    ) -> ModelReport:
+        manifest = gathered.manifest
+        assert manifest
+        version, number = self.registry.version_of(gathered)
+        report = ModelReport(manifest.name, version, "failed", ordinal=number)
+        try:
+            if asked:
+                builder.refuse_unsupported(manifest.type, kinds)
+            elif manifest.type != CUSTOM_PYTHON and "triton" in kinds:
+                kinds = [k for k in kinds if k != "triton"]
+                report.warnings.append(f"no Triton package: the type '{manifest.type}' has none yet")
+            parts = self._parts(gathered, version, number)
+            places = {kind: place / kind / manifest.name for kind in kinds}
+            built = builder.package(parts, places, place, self._limit(timeout))
+        except (Refused, NotSupported) as error:
+            report.error = error
+            return report
+        report.status, report.packages, report.digest = "built", built.packages, content_digest(parts)
+        report.warnings += built.warnings + [str(p) for p in gathered.problems]
+        report.stacked = built.stacked
+        return report
+
+    def _parts(self, gathered: Gathered, version: str | None = None, ordinal: int = 0) -> Parts:
+        manifest, tracked = gathered.manifest, gathered.tracked
+        assert manifest
+        if tracked is None:
+            raise NotSupported(
+                f"{manifest.name}: only artifacts that DVC tracks in this registry can be built yet",
+                "artifact: PATH, after dvc add PATH",
+            )
+        parts = parts_of(gathered, self.registry.store.artifact(tracked), version)
+        return replace(
+            parts,
+            commit=git.last_commit(self.registry.root, sorted(set(gathered.committed))),
+            ordinal=ordinal,
+        )
+
+    def format_of(self, file: str) -> flavors.Format:
+        """The serialization format of a model's artifact, by content; it is fetched if need be.
+
+        Raises:
+            Outside: it cannot be fetched.
+        """
+        gathered = self.registry.gather(file, build=False)
+        if gathered.tracked is None:
+            return flavors.UNKNOWN
+        self._fetch([gathered.tracked])
+        files = self.registry.store.artifact(gathered.tracked).files
+        return detection.detect_files({name: link.source for name, link in files.items()})
+
+    def _remember_build(self, key: str, gathered: Gathered, report: ModelReport) -> None:
+        if report.status != "built":
+            return
+        self._remember_stacked(gathered, report.stacked)
+        record = builder.find_record(next(iter(report.packages.values())))
+        if record is None or record.get("commit") is None:
+            return  # built from changes that are not committed: its commit is still to come
+        files = dict(gathered.inputs)
+        for folder in report.packages.values():
+            files |= memo.stamps(_package_files(folder))
+        outcome = {
+            "model": report.model,
+            "version": report.version,
+            "ordinal": report.ordinal,
+            "tag": self.registry.tagged([report.model])(report.model, report.version),
+            "digest": report.digest,
+            "warnings": report.warnings,
+            "packages": {kind: str(folder) for kind, folder in report.packages.items()},
+        }
+        self.registry.memo.remember(f"build {key}", {gathered.file: (files, outcome)})
+
+    def predict(
+        self, reference: str, samples: Sequence[Sample] | None, timeout: float | None
+    ) -> tuple[Manifest, list[Sample], isolation.Outcome]:
+        """See `Registry.predict`."""
+        gathered = self.registry.gather(self.registry.manifest_file(reference))
+        self._refuse([gathered], {})
+        manifest = gathered.manifest
+        assert manifest
+        if manifest.type != CUSTOM_PYTHON:
+            raise NotSupported(f"no loader for the type '{manifest.type}' yet")
+        if gathered.tracked:
+            self._fetch([gathered.tracked])
+        parts = self._parts(gathered)
+        asked = list(samples) if samples is not None else list(gathered.samples)
+        if not asked:
+            raise Refused(
+                f"{manifest.name} has no sample data to predict", "gitreg predict MODEL --input FILE"
+            )
+        parts = replace(parts, samples=tuple(asked))
+        with self.registry.scratch() as place:
+            folder = place / manifest.name
+            builder.whole("raw", parts, folder)
+            task = replace(builder.task("raw", parts, folder), save=False, compare=False)
+            outcome = isolation.run(task, self._limit(timeout))
+        if outcome.error:
+            raise builder.failure(manifest.name, outcome)
+        return manifest, asked, outcome
+
+
+def _package_files(folder: Path) -> Iterator[Path]:
+    yield folder
+    for path in folders.tree_files(folder):
+        yield folder / path
+
+
+def _unchanged(outcome: dict[str, Any]) -> ModelReport:
+    return ModelReport(
+        outcome["model"],
+        outcome["version"],
+        "unchanged",
+        {kind: Path(folder) for kind, folder in outcome["packages"].items()},
+        outcome["digest"],
+        list(outcome["warnings"]),
+        ordinal=outcome["ordinal"],
+    )
+
+
+def _tell(progress: Callable[[ModelReport], None] | None, report: ModelReport) -> None:
+    if progress:
+        progress(report)

@@ -1,0 +1,148 @@
+"""The files of a registry as they lie on disk: manifests and what they name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import EllipsisType
+from typing import Any
+
+from gitreg import checker, folders, git, memo
+from gitreg.datafiles import values_or_none
+from gitreg.declared import Manifest, RegistryFile
+from gitreg.errors import Problem, Refused
+from gitreg.gather import Gathered, gather
+from gitreg.manifest import Read, manifest_files, read_manifest, read_registry
+from gitreg.names import Reference, did_you_mean, parse_reference
+from gitreg.repository import Repository
+from gitreg.store import Store
+
+# What a manifest that names a file outside of its folder has in a line that is no comment.
+_REACHING = re.compile(rb"^[^#\n]*\.\./|^[^#\n]*\.\.\s*$", re.MULTILINE)
+
+
+class WorkTree(Repository):
+    """What lies on disk.
+
+    Args:
+        root: the registry's root.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._visible_in: dict[tuple[str, ...], Collection[str] | None] = {}
+
+    @cached_property
+    def file(self) -> RegistryFile:
+        """registry.yaml."""
+        return read_registry(self.root)
+
+    @cached_property
+    def files(self) -> list[str]:
+        """The manifests, relative to the root."""
+        return manifest_files(self.root, self.file)
+
+    @cached_property
+    def store(self) -> Store:
+        """Where artifacts are."""
+        return Store(self.root, self._hashes)
+
+    @cached_property
+    def visible(self) -> Collection[str] | None:
+        return git.visible_files(self.root)
+
+    def visible_for(self, files: Iterable[str]) -> Collection[str] | None:
+        """Files that Git does not ignore, of the folders that some models may take code from."""
+        folders = tuple(self.folders_of(files))
+        if not folders or "." in folders:
+            return self.visible if folders else ()
+        if folders not in self._visible_in:
+            self._visible_in[folders] = git.visible_files(self.root, folders)
+        return self._visible_in[folders]
+
+    def folders_of(self, files: Iterable[str]) -> list[str]:
+        """The folders of some manifests; or `.` where one reaches out of its own."""
+        there = [file for file in files if (self.root / file).is_file()]
+        if any(_REACHING.search((self.root / file).read_bytes()) for file in there):
+            return ["."]
+        return sorted({file.rpartition("/")[0] or "." for file in there})
+
+    def gather(
+        self, file: str, build: bool = True, visible: Collection[str] | EllipsisType | None = ...
+    ) -> Gathered:
+        """A model and all that its manifest names."""
+        seen = self.visible if isinstance(visible, EllipsisType) else visible
+        return gather(self.root, file, self.store, seen, build=build)
+
+    def _hashes(self, file: Path) -> tuple[str, str]:
+        """Digests of a cache object; each is read once for as long as it does not change."""
+        known = self.memo.recall_one("digests", str(file))
+        if known is None:
+            before = memo.stamps([file])
+            known = list(folders.digests(file))
+            self.memo.remember("digests", {str(file): (before, known)})
+        return known[0], known[1]
+
+    def models(self) -> list[Manifest]:
+        """Every model whose manifest can be read, by name."""
+        read = (read_manifest(self.root, file).manifest for file in self.files)
+        return sorted((m for m in read if m is not None), key=lambda m: m.name)
+
+    def manifest_file(self, reference: str) -> str:
+        """The manifest of the model that a reference names.
+
+        Raises:
+            Refused: there is no such model.
+        """
+        wanted = parse_reference(reference)
+        if wanted.id:
+            wanted = Reference(self.model_of(wanted.id))
+        guess = [f for f in self.files if f.split("/")[-2:-1] == [wanted.model]]
+        names: list[str] = []
+        for file in [*guess, *(f for f in self.files if f not in guess)]:
+            manifest = read_manifest(self.root, file).manifest
+            if manifest is None:
+                if file in guess:
+                    return file  # broken; reading it again tells why
+                continue
+            names.append(manifest.name)
+            if manifest.name == wanted.model:
+                return file
+        known = ", ".join(sorted(names)[:20]) + (", ..." if len(names) > 20 else "")
+        raise Refused(
+            f"there is no model '{wanted.model}'{did_you_mean(wanted.model, names)}",
+            f"models here: {known or 'none yet'}",
+        )
+
+    def model_of(self, id: str) -> str:
+        """The name of the model that has an id, or has a version that has it.
+
+        Raises:
+            Refused: there is none.
+        """
+        start = id.partition("_")[2]
+        for known in self.records().values():
+            own = [known.first] if known.first else []
+            if any(tag.oid.startswith(start) for tag in [*own, *(v.tag for v in known.versions.values())]):
+                return known.name
+        raise Refused(f"no model has the id {id}", "gitreg list")
+
+    def chosen(self, references: Sequence[str]) -> list[str]:
+        if not references:
+            return self.files
+        return list(dict.fromkeys(self.manifest_file(r) for r in references))
+
+    def read(self, file: str) -> Read:
+        """A manifest, as far as it can be read."""
+        return read_manifest(self.root, file)
+
+    def values(self, said: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
+        """Params or metrics: inline, or of a file. What cannot be read is empty: `check` tells."""
+        return values_or_none(self.root, said)
+
+    def stage_problems(self, file: str, names: bool) -> list[Problem]:
+        """What is wrong with a stage file in itself; with `names`, also models that there are not."""
+        known = {manifest.name for manifest in self.models()} if names else None
+        return checker.check_stage(self.root, file, self.file, known)
