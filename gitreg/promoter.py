@@ -200,6 +200,7 @@ class Promoter:
             if gates:
                 done.message += "\n" + "\n".join(gates) + "\n"
                 commit = objects.write_commit(self.root, tip, files, done.message)
+                done.planned.commit = commit
         done.commit = commit
         if self.apply:
             self._apply(done, tip, files, there, set(wanted))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gitreg.errors import Refused
@@ -260,19 +261,51 @@ def rows(schema: ModelSchema, sample: Sample, custom: bool) -> Sample:
 
 
 def infer_schema(inputs: Any, outputs: Any = None) -> ModelSchema:
-    """The schema that sample arrays suggest.
+    """The schema that sample data suggests.
 
     Args:
-        inputs: a mapping of name to array for one sample, or a list of such mappings. With several
-            samples a dimension that differs between them becomes -1, and an input that only some
-            of them have becomes optional. Nested lists of Python values are read as NumPy reads
-            them, with floats as FLOAT and integers as LONG.
-        outputs: the same for the outputs; without it the schema has none.
+        inputs: a mapping of name to array for one sample, or a list of such mappings; a pandas or polars
+            data frame, whose columns are inputs and whose rows are samples; or one array, for a model
+            whose one input is `x`. With several samples a dimension that differs between them becomes
+            -1, and an input that only some of them have becomes optional. Nested lists of Python values
+            are read as NumPy reads them, with floats as FLOAT and integers as LONG.
+        outputs: the same for the outputs, where one array is `y`; without it the schema has none.
 
     Raises:
         Refused: an array has no data type in gitreg, or samples disagree on type or rank.
     """
-    return ModelSchema(_items("input", inputs), _items("output", outputs) if outputs is not None else [])
+    given = _sides("output", outputs, "y") if outputs is not None else []
+    return ModelSchema(_sides("input", inputs, "x"), given)
+
+
+def _sides(side: str, data: Any, name: str) -> list[ModelSchemaItem]:
+    if hasattr(data, "columns") and hasattr(data, "to_numpy"):
+        return [_column(side, str(column), data[column]) for column in data.columns]
+    if hasattr(data, "shape") and not isinstance(data, Mapping):
+        return _items(side, {name: data})
+    return _items(side, data)
+
+
+def _column(side: str, name: str, column: Any) -> ModelSchemaItem:
+    """A column of a data frame: one value per row. Missing values make it optional, not a float."""
+    kept = column.drop_nulls() if hasattr(column, "drop_nulls") else column.dropna()
+    array = kept.to_numpy()
+    if array.dtype.kind == "O" and any(
+        isinstance(v, (list, tuple)) or hasattr(v, "shape") for v in array[:1]
+    ):
+        rows = [_as_array(side, name, value) for value in array]
+        return replace(_items(side, [{name: row} for row in rows])[0], optional=_some(side, column, kept))
+    if array.dtype.kind == "f" and len(kept) < len(column) and (array == array.astype("int64")).all():
+        array = array.astype("int64")  # pandas keeps whole numbers as floats when some are missing
+    array = _as_array(side, name, array)
+    kind = DataType.of(array.dtype)
+    if kind is DataType.UNKNOWN:
+        raise Refused(f"{side} {name!r}: no data type for a column of {array.dtype.name}")
+    return ModelSchemaItem(name, kind, [1], _some(side, column, kept))
+
+
+def _some(side: str, column: Any, kept: Any) -> bool | None:
+    return True if side == "input" and len(kept) < len(column) else None
 
 
 def _items(side: str, data: Any) -> list[ModelSchemaItem]:

@@ -332,3 +332,66 @@ def test_an_inferred_schema_fits_its_own_samples() -> None:
     inferred = infer_schema(samples, [{"y": np.zeros(1)}] * 2)
     assert schema_mistakes(inferred) == []
     assert [sample_mistakes(inferred, sample, custom=False) for sample in samples] == [[], []]
+
+
+def frames() -> list[Any]:
+    """The same table as pandas and as polars hold it."""
+    import pandas
+    import polars
+
+    data = {"age": [30, 40], "pay": [1.5, 2.5], "name": ["a", "b"], "member": [True, False]}
+    return [pandas.DataFrame(data), polars.DataFrame(data)]
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["pandas", "polars"])
+def test_a_data_frame_has_an_input_for_each_column(which: int) -> None:
+    schema = infer_schema(frames()[which], np.zeros((2,), "f4"))
+    assert [(i.name, i.data_type.name, i.shape) for i in schema.input_schema] == [
+        ("age", "LONG", [1]),
+        ("pay", "DOUBLE", [1]),
+        ("name", "STRING", [1]),
+        ("member", "BOOLEAN", [1]),
+    ]
+    assert [(i.name, i.data_type.name, i.shape) for i in schema.output_schema] == [("y", "FLOAT", [2])]
+
+
+def test_a_column_with_missing_values_is_optional_and_stays_what_it_is() -> None:
+    import pandas
+    import polars
+
+    data = {"age": [30, None], "name": [None, "b"], "pay": [1.5, None]}
+    for frame in (pandas.DataFrame(data), polars.DataFrame(data)):
+        items = infer_schema(frame).input_schema
+        assert [(i.name, i.data_type.name, i.optional) for i in items] == [
+            ("age", "LONG", True),
+            ("name", "STRING", True),
+            ("pay", "DOUBLE", True),
+        ]
+
+
+def test_a_column_of_vectors_has_their_shape() -> None:
+    import pandas
+    import polars
+
+    for frame in (
+        pandas.DataFrame({"v": [[1.0, 2.0], [3.0, 4.0]]}),
+        polars.DataFrame({"v": [[1.0, 2.0], [3.0, 4.0]]}),
+    ):
+        (item,) = infer_schema(frame).input_schema
+        assert item.shape == [2]
+        assert item.data_type in (DataType.FLOAT, DataType.DOUBLE)
+
+
+def test_a_column_of_dates_has_no_data_type() -> None:
+    import pandas
+
+    with pytest.raises(Refused, match="'day': no data type for a"):
+        infer_schema(pandas.DataFrame({"day": pandas.to_datetime(["2026-01-01"])}))
+
+
+def test_one_array_is_the_one_input() -> None:
+    schema = infer_schema(np.zeros((3, 2), "f4"), np.zeros(2, "i4"))
+    assert [(i.name, i.shape) for i in schema.input_schema + schema.output_schema] == [
+        ("x", [3, 2]),
+        ("y", [2]),
+    ]
