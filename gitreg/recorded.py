@@ -10,6 +10,8 @@ from typing import NamedTuple
 from gitreg.names import TagName
 from gitreg.versions import order
 
+_LAST = 253_402_300_799  # the last second of the year 9999
+
 
 class Tag(NamedTuple):
     """One annotated tag whose name is a registry's.
@@ -30,7 +32,8 @@ class Tag(NamedTuple):
 
     @property
     def when(self) -> datetime:
-        return datetime.fromtimestamp(self.time, timezone.utc)
+        """Its tagger time; one that no calendar has is the calendar's end."""
+        return datetime.fromtimestamp(max(0, min(self.time, _LAST)), timezone.utc)
 
 
 class OddTag(NamedTuple):

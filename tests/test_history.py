@@ -727,3 +727,9 @@ def test_of_two_versions_at_one_commit_none_can_be_put_into_a_stage() -> None:
     made = plan.make(wanted, ledger.records)
     assert made.actions == []
     assert "1.0.0 and 1.1.0 are registered at one commit" in made.problems[0].message
+
+
+def test_a_time_beyond_all_calendars_ends_no_command() -> None:
+    (tag,) = tags("churn@v1.0.0 a")
+    assert tag._replace(time=10**15).when.year == 9999
+    assert tag._replace(time=-(10**15)).when.year == 1970

@@ -68,9 +68,9 @@ def verify_tags(names: tuple[str, ...], remote: str | None, branch: str | None, 
 
     For the workflow that runs when a tag is pushed: gitreg hook verify-tags -- "$TAG". The tags NAME... are
     held against the default branch as last fetched, and against the tags that were here before them. What is
-    wrong is told, with the command that undoes it. It needs the whole history and the tags as they are on the
-    remote: actions/checkout with `fetch-depth: 0`, and the default branch as its `ref` (asked for an annotated
-    tag it makes a lightweight one). Exits with 1 when any is wrong; tags without '@' and '#' never are.
+    wrong is told, with the command that undoes it. It needs the whole history, and the tags as the remote has
+    them: actions/checkout with `fetch-depth: 0` and the default branch as its `ref`; asked for an annotated
+    tag it makes a lightweight one. Exits with 1 when any is wrong; tags without '@' and '#' never are.
     """
     from gitreg import warden
 
