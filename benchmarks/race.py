@@ -215,7 +215,9 @@ def judge(place: Path, before: str, tried: Sequence[Ended]) -> Counter[str]:
     for one in tried:
         assert one.code in (0, 1), f"{one.arguments} exits {one.code}: {one.err}"
         if one.code:
-            assert re.search(r"^error: model-\d+@\S+ may not enter \S+: \S+: ", one.err, re.MULTILINE), one.err
+            assert re.search(r"^error: model-\d+@\S+ may not enter \S+: \S+: ", one.err, re.MULTILINE), (
+                one.err
+            )
             outcome["refused"] += 1
         elif one.data["commit"] is None:
             outcome["were there"] += 1

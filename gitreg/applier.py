@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from gitreg import folders, git, planner
 from gitreg.desired import Action
 from gitreg.errors import Outside, Refused
-from gitreg.git import objects, refs
-from gitreg.names import Kind, TagName, did_you_mean
+from gitreg.git import objects, refs, transactions
+from gitreg.names import Kind, TagName, did_you_mean, parse_tag
 from gitreg.planner import Planned
 from gitreg.recorded import ModelRecord, Tag
 
@@ -56,6 +56,7 @@ class Applier:
         if push:
             return self.pushed(commit, models)
         self._whole()
+        self._not_behind(commit)
         with self.locked():
             planned = self.plan(commit, models)
             planner.refuse(planned)
@@ -126,6 +127,9 @@ class Applier:
                     refs.push(self.root, remote, specs, leases)
                 except refs.LostRace as lost:
                     said = lost
+                except Outside as refused:
+                    refused.hint = "may you write tags there? CI applies every merge with its own rights"
+                    raise
                 else:
                     self.write(tags)
                     self.tell_of(len(specs) - len(leases) - len(tags), remote)
@@ -155,7 +159,8 @@ class Applier:
                 f"git push {remote} fails again and again, though nobody else pushes there:\n{lost}",
                 "a lock that a Git there left behind? if no Git runs there, remove it",
             )
-        self.tell(f"somebody else pushed to {remote} first; trying again")
+        why = f"{remote} did not take it" if self.alone else f"somebody else pushed to {remote} first"
+        self.tell(f"{why}; trying again")
         time.sleep(random.uniform(0.02, 0.2) * min(self.lost, 8))
 
     @staticmethod
@@ -215,7 +220,7 @@ class Applier:
             return f"{there} is newer than {commit[:12]}; the run of its last commit applies it all"
         raise Refused(
             f"{commit[:12]} is not on {there}, and tags are written for what is merged",
-            f"merge it first; or gitreg apply without --push, for a look here; or git push {remote} {branch}",
+            f"merge it first, or git push {remote} {branch}; gitreg plan shows what it would do",
         )
 
     def plan(self, commit: str, models: Collection[str] | None) -> Planned:
@@ -230,6 +235,17 @@ class Applier:
             raise Refused(
                 "this is a shallow clone: the commits that tags name may be missing",
                 "git fetch --unshallow --tags (actions/checkout: fetch-depth: 0)",
+            )
+
+    def _not_behind(self, commit: str) -> None:
+        """Refuse a commit without what is merged by now: the tags of that would be taken back."""
+        remote = self.asked or refs.default_remote(self.root)
+        there = f"{remote}/{refs.default_branch(self.root, remote)}"
+        tip = refs.oid(self.root, f"refs/remotes/{there}") if remote and not self.only else None
+        if tip and not refs.is_ancestor(self.root, tip, commit):
+            raise Refused(
+                f"{commit[:12]} lacks what is on {there} by now, and would take back the tags of that",
+                f"git merge {there}",
             )
 
     # Tags ---------------------------------------------------------------------------------------
@@ -295,10 +311,10 @@ class Applier:
 
     def write(self, tags: dict[str, tuple[TagName, str]]) -> None:
         """Make the references here. After a push they may be here already, by a fetch."""
-        there = refs.oids(self.root, tags)
+        there = objects.ids(self.root, tags)
         missing = {name: oid for name, (_, oid) in tags.items() if there.get(name) != oid}
         if missing:
-            refs.create(self.root, missing)
+            transactions.create(self.root, missing)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -308,7 +324,7 @@ class Applier:
         (folder / "gitreg").mkdir(exist_ok=True)
         with open(folder / "gitreg" / "lock", "a") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
-            refs.recover(self.root)
+            transactions.recover(self.root)
             folders.sweep(folder / "gitreg")
             for left in (folder / "gitreg").glob(f"{folders.ASIDE}*"):
                 if not (left / "lock").exists():  # whose owner was removing it
@@ -333,7 +349,10 @@ class _Chain:
             return TagName(action.model, "register", action.version)
         self.counter += 1
         kind: Kind = "assign" if action.kind == "assign" else "unassign"
-        return TagName(action.model, kind, None, action.stage, self.counter)
+        name = TagName(action.model, kind, None, action.stage, self.counter)
+        if parse_tag(str(name)) != name:
+            raise Refused(f"{name} would be no registry tag: a counter is out of range", "gitreg doctor")
+        return name
 
 
 def _plain(text: str) -> str:

@@ -46,11 +46,9 @@ def examine(folder: Path, remote: str | None = None, deep: bool = False) -> Iter
     except GitregError as error:
         yield Finding("registry", "warning", error.message, error.hint)
         return
-    sound = True
-    for finding in _registry(registry):
-        sound = sound and finding.level != "error"
-        yield finding
-    if sound:
+    found = list(_registry(registry))
+    yield from found
+    if found[0].level == "ok":
         from gitreg import fsck
 
         yield from fsck.examine(registry, remote, deep)

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from gitreg import edits, folders, forge, git, planner
 from gitreg.applier import TRIES, Applier
-from gitreg.errors import GitregError, Refused
-from gitreg.git import objects, refs
+from gitreg.errors import GitregError, InvalidFiles, Outside, Refused
+from gitreg.git import objects, refs, transactions
 from gitreg.names import did_you_mean
 from gitreg.planner import Planned
 from gitreg.recorded import ModelRecord
@@ -162,10 +162,12 @@ class Promoter:
         if self.stage not in snapshot.file.stages:
             known = snapshot.file.stages
             raise Refused(
-                f"registry.yaml has no stage '{self.stage}'{did_you_mean(self.stage, known)}",
+                f"registry.yaml has no stage {self.stage!r}{did_you_mean(self.stage, known)}",
                 f"stages: {', '.join(known) or 'none'}",
             )
-        stays, _ = snapshot.stays_of(self.stage)
+        stays, problems = snapshot.stays_of(self.stage)
+        if problems:
+            raise InvalidFiles(problems, "gitreg check")
         before = {stay.model: stay.version for stay in stays}
         for model in wanted:
             if (
@@ -249,6 +251,8 @@ class Promoter:
         full = f"refs/heads/{name}"
         if git.run(self.root, ["check-ref-format", full]).code or name.startswith("-"):
             raise Refused(f"{name!r} cannot be the name of a branch", "--branch NAME")
+        if name == self.base:
+            raise Refused(f"{name} is the branch that counts", "--apply commits to it, or --branch NAME")
         there = refs.oid(self.root, full)
         if there and not objects.same_change(self.root, there, done.commit, tip):
             raise Refused(
@@ -257,8 +261,10 @@ class Promoter:
             )
         if there:
             done.commit = there
+            if done.planned:
+                done.planned.commit = there
         else:
-            refs.create(self.root, {full: done.commit})
+            self._make(full, done.commit)
         done.branch = name
         if not self.push:
             return
@@ -274,6 +280,13 @@ class Promoter:
         title, _, body = done.message.partition("\n")
         opened = forge.open_request(self.root, url, name, self.base, title, body.strip())
         done.request, done.opened = opened or forge.new_request(url, name, self.base), bool(opened)
+
+    def _make(self, branch: str, commit: str) -> None:
+        try:
+            transactions.create(self.root, {branch: commit})
+        except Refused as refused:  # there is one whose name is a folder of this one's
+            refused.hint = "--branch NAME"
+            raise
 
     def _apply(
         self,
@@ -294,12 +307,17 @@ class Promoter:
                 specs, leases = self.applier.push_of(tags, done.planned, there, tip)
                 if done.commit != tip:
                     specs, leases = [f"{done.commit}:{head}", *specs], {head: tip, **leases}
-                refs.push(self.root, self.remote, specs, leases)
+                try:
+                    refs.push(self.root, self.remote, specs, leases)
+                except Outside as refused:
+                    refused.hint = "if changes need a review there: the same with --push instead of --apply"
+                    raise
                 self.applier.write(tags)
+                self.applier.tell_of(len(specs) - len(leases) - len(tags), self.remote)
             else:
                 moves = {head: (done.commit, tip)} if done.commit != tip else {}
                 with self._in_work_tree(files):
-                    refs.create(self.root, {name: oid for name, (_, oid) in tags.items()}, moves)
+                    transactions.create(self.root, {name: oid for name, (_, oid) in tags.items()}, moves)
         done.applied, done.pushed = True, bool(self.remote)
 
     @contextmanager
@@ -337,7 +355,7 @@ class Promoter:
                     (top / path).unlink(missing_ok=True)
                 else:
                     _replace(top / path, data, folder / "file")
-            refs.add(top, list(files), folder / "index")
+            transactions.add(top, list(files), folder / "index")
 
 
 def _replace(file: Path, data: bytes, aside: Path) -> None:

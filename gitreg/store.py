@@ -7,7 +7,6 @@ is imported only to fetch from a remote, to add a file, and to make a repository
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import logging
@@ -300,32 +299,28 @@ class Store:
             hashes: of whole artifacts; one that ends in `.dir` is a folder.
 
         Returns:
-            hash -> what of it is in no remote, without entries for what is there; and the remotes that
-            could not be asked: name -> why. Without any remote, nothing is asked.
+            hash -> what of it no remote has, without those that are whole; and remote -> why it could not
+            be asked. Without any remote, nothing is asked.
+
+        Raises:
+            Outside: DVC's configuration is broken.
         """
         from dvc.repo import Repo
 
         lists = {one: self._listed(one) for one in hashes}
         lacking = {*hashes}.union(*(files for files in lists.values() if files))
         silent: dict[str, str] = {}
-        with _quiet(), Repo(str(self.root)) as repo:
-            first = repo.config["core"].get("remote")
-            remotes = sorted(repo.config["remote"], key=lambda name: name != first)
-            fresh = lacking if remotes else set()
-            while fresh:  # a second time where only a remote has the list of a folder's files
-                fresh = set()
+        try:
+            with _quiet(), Repo(str(self.root)) as repo:
+                first = repo.config["core"].get("remote")
+                remotes = sorted(repo.config["remote"], key=lambda name: name != first)
                 for name in remotes:
-                    if not lacking:
-                        break
                     try:
-                        held = _held(repo, name, lacking)
-                        lacking -= held
-                        for one in held & {one for one, files in lists.items() if files is None}:
-                            lists[one] = _list_of(repo, name, one)
-                            fresh |= lists[one] or set()
+                        lacking = _still(repo, name, lacking, lists)
                     except Exception as error:  # each kind of remote has errors of its own
                         silent[name] = str(error) or type(error).__name__
-                lacking |= fresh
+        except Exception as error:
+            raise Outside(f"DVC: {error}", "dvc config --list") from error
         found = {one: lacking & {one, *(files or ())} for one, files in lists.items() if remotes}
         return {one: missing for one, missing in found.items() if missing}, silent
 
@@ -400,24 +395,27 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _held(repo: Any, name: str, hashes: Collection[str]) -> set[str]:
+def _still(repo: Any, name: str, lacking: set[str], lists: dict[str, set[str] | None]) -> set[str]:
+    """What is still lacking when a remote was asked; `lists` is told what only it knows of folders."""
+    held, files = _held(repo, name, lacking), set[str]()
+    odb = repo.cloud.get_remote_odb(name, "status -c")
+    for one in (one for one in held if lists.get(one, held) is None):
+        listed = json.loads(odb.fs.cat_file(odb.oid_to_path(one)))
+        lists[one] = {str(entry["md5"]) for entry in listed}
+        files.update(lists[one] or ())
+    return (lacking - held) | (files - _held(repo, name, files))
+
+
+def _held(repo: Any, name: str, hashes: set[str]) -> set[str]:
     """The hashes that a remote has. Its objects are not read: DVC would delete those that are corrupt."""
+    if not hashes:
+        return hashes
     odb = repo.cloud.get_remote_odb(name, "status -c")
     if odb.fs.protocol != "local":
         return {*odb.oids_exist(hashes)}
-    place = repo.cloud.get_remote(name).path
-    if not os.path.isdir(place):
+    if not os.path.isdir(place := repo.cloud.get_remote(name).path):
         raise FileNotFoundError(f"there is no folder {place}")
     return {one for one in hashes if os.path.isfile(odb.oid_to_path(one))}
-
-
-def _list_of(repo: Any, name: str, md5: str) -> set[str] | None:
-    """The hashes of a folder's files by the list on a remote; None where that is not what it should be."""
-    odb = repo.cloud.get_remote_odb(name, "status -c")
-    raw = odb.fs.cat_file(odb.oid_to_path(md5))
-    if f"{hashlib.md5(raw, usedforsecurity=False).hexdigest()}.dir" != md5:
-        return None
-    return {str(entry["md5"]) for entry in json.loads(raw)}
 
 
 def _lack(tracked: Tracked, missing: list[str], failed: Exception | None) -> str:

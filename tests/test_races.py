@@ -23,6 +23,8 @@ from pathlib import Path
 
 import pytest
 
+from gitreg.git import transactions
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 import race
@@ -72,7 +74,9 @@ def between(folder: Path, script: str) -> None:
     """Let something happen when a clone pushes for the first time: after it has fetched and planned, before
     it sees what the remote has by then."""
     place = folder.parent / f"between-{folder.name}"
-    place.write_text(f'#!/bin/sh\n[ -e "$0.done" ] || {{ touch "$0.done"; {script}; }} >&2\nexec git-receive-pack "$@"\n')
+    place.write_text(
+        f'#!/bin/sh\n[ -e "$0.done" ] || {{ touch "$0.done"; {script}; }} >&2\nexec git-receive-pack "$@"\n'
+    )
     place.chmod(0o755)
     git(folder, "config", "remote.origin.receivepack", str(place))
 
@@ -167,7 +171,9 @@ class Scene:
     def serving(self) -> list[int]:
         """The processes that serve the remote."""
         said = {p: proc(p, "stat").rpartition(b") ")[2].split() for p in pids() if self.session}
-        return [p for p, words in said.items() if words and int(words[3]) == self.session and words[0] != b"Z"]
+        return [
+            p for p, words in said.items() if words and int(words[3]) == self.session and words[0] != b"Z"
+        ]
 
     def seen(self, repository: Path) -> tuple[str, list[str]]:
         """What a repository's main is, and its tags in their order."""
@@ -233,9 +239,7 @@ def die_often(scene: Scene, commands: Callable[[int], tuple[str, ...]], seed: in
     dice = random.Random(seed)
     whole = scene.run(*commands(0))
     count = MOMENTS // 4
-    killed = [
-        scene.dies(commands(n), dice.uniform(0, whole), everything) for n in range(1, count + 1)
-    ]
+    killed = [scene.dies(commands(n), dice.uniform(0, whole), everything) for n in range(1, count + 1)]
     assert any(killed), "the moments lie within the run"
     race.judge_order(scene.remote or scene.clone)
 
@@ -268,7 +272,9 @@ def server(tmp_path: Path) -> Iterator[tuple[str, int]]:
         port = probe.getsockname()[1]
     command = ["git", "daemon", "--export-all", "--enable=receive-pack", "--reuseaddr", "--listen=127.0.0.1"]
     command += [f"--port={port}", f"--base-path={tmp_path}", str(tmp_path)]
-    process = subprocess.Popen(command, env=race.ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command, env=race.ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         until = time.monotonic() + 20
         while True:
@@ -291,7 +297,9 @@ def test_killed_with_a_server(tmp_path: Path, one: Path, server: tuple[str, int]
         if n == merged.done + 1:
             merged.done = n
             file = root / "models" / "model-0000" / "model.yaml"
-            file.write_text(re.sub("^version: .*$", f"version: 2.0.{n}", file.read_text(), flags=re.MULTILINE))
+            file.write_text(
+                re.sub("^version: .*$", f"version: 2.0.{n}", file.read_text(), flags=re.MULTILINE)
+            )
             for stage in ("staging", "archived"):
                 (root / "stages" / f"{stage}.yaml").write_text(f"model-0000: 2.0.{n}\n")
             git(root, "commit", "-qam", f"merge {n}")
@@ -301,3 +309,96 @@ def test_killed_with_a_server(tmp_path: Path, one: Path, server: tuple[str, int]
 
     merged.done = -1
     die_often(Scene(root, tmp_path / "remote.git", server[1]), merged, 4, everything=True)
+
+
+# Left behind -----------------------------------------------------------------------------------------
+
+
+def hook(root: Path, script: str) -> None:
+    """Let something happen once, in Git, between the locks of a transaction and its references."""
+    file = root / ".git" / "hooks" / "reference-transaction"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(
+        f'#!/bin/sh\n[ "$1" = prepared ] && [ ! -e "$0.done" ] && {{ touch "$0.done"; {script}; }}\nexit 0\n'
+    )
+    file.chmod(0o755)
+
+
+@pytest.mark.parametrize("made", range(3))
+def test_a_machine_that_goes_down_in_a_transaction_does_no_harm(one: Path, made: int) -> None:
+    """Git has taken its locks, and has renamed some of them to references."""
+    git(one, "remote", "remove", "origin")
+    scene = Scene(one, None)
+    hook(one, "kill -9 $(cat $0.pid) $PPID")
+    pid = one / ".git" / "hooks" / "reference-transaction.pid"
+    before = scene.seen(one)
+    died = subprocess.run(
+        ["sh", "-c", f'echo $$ > "{pid}"; exec "$@"', "sh", GITREG, *promotion(0)],
+        cwd=one,
+        env=race.ENVIRONMENT,
+        capture_output=True,
+    )
+    assert died.returncode == -signal.SIGKILL
+    assert scene.seen(one) == before
+    order = ["refs/heads/main", "refs/tags/model-0000#staging!#3", "refs/tags/model-0000#staging#4"]
+    left = {p.relative_to(one / ".git").as_posix() for p in (one / ".git").rglob("*.lock")}
+    assert left == {"HEAD.lock", *(f"{name}.lock" for name in order)}
+    for name in order[:made]:
+        os.rename(one / ".git" / f"{name}.lock", one / ".git" / name)
+    scene.run(*promotion(0))
+    scene.is_tidy()
+    assert scene.seen(one)[1][-2:] == [name.removeprefix("refs/tags/") for name in order[1:]]
+    assert git(one, "rev-list", "--count", f"{before[0]}..main") == "1"
+    race.judge_order(one)
+
+
+def test_a_git_that_is_killed_alone_is_an_error_and_leaves_no_lock(one: Path) -> None:
+    git(one, "remote", "remove", "origin")
+    scene = Scene(one, None)
+    hook(one, "kill -9 $PPID")
+    before = scene.seen(one)
+    done = race.gitreg(one, *promotion(0))
+    assert (done.code, done.err) == (4, "error: git update-ref was ended by signal 9\nhint: the same again\n")
+    assert scene.seen(one) == before
+    scene.is_tidy()
+    scene.run(*promotion(0))
+    race.judge_order(one)
+
+
+@pytest.mark.parametrize("name", ["refs/tags/model-0000#staging!#3", "refs/heads/main", "index"])
+def test_a_lock_of_somebody_else_stays(one: Path, name: str) -> None:
+    git(one, "remote", "remove", "origin")
+    before = git(one, "for-each-ref")
+    lock = one / ".git" / f"{name}.lock"
+    lock.touch()
+    done = race.gitreg(one, *promotion(0))
+    assert done.code == 4 and f"rm {lock}" in done.err, done.err
+    assert lock.exists() and git(one, "for-each-ref") == before
+    lock.unlink()
+    assert git(one, "status", "--porcelain") == ""
+    assert race.gitreg(one, *promotion(0)).code == 0
+
+
+def test_a_transaction_that_a_hook_refuses_leaves_the_files_as_they_were(one: Path) -> None:
+    git(one, "remote", "remove", "origin")
+    before = git(one, "for-each-ref")
+    hook(one, "echo not today >&2; exit 1")
+    done = race.gitreg(one, *promotion(0))
+    assert done.code == 4 and "not today" in done.err, done.err
+    Scene(one, None).is_tidy()
+    assert git(one, "for-each-ref") == before
+
+
+def test_many_tags_are_packed_and_a_kill_in_it_is_no_harm(one: Path) -> None:
+    """A loose reference takes a file each, which every later command would read."""
+    git(one, "remote", "remove", "origin")
+    commit = git(one, "rev-parse", "HEAD")
+    some = {f"refs/tags/other#staging#{n}": commit for n in range(1, 601)}
+    transactions.create(one, some)
+    assert not (one / ".git" / "refs" / "tags" / "other#staging#1").exists()
+    assert len(git(one, "for-each-ref", "refs/tags/other*").splitlines()) == 600
+    (one / ".git" / "gitreg" / "transaction").write_text("pack packed-refs\npack refs/\n")
+    for name in ("packed-refs.lock", "packed-refs.new", "refs/tags/other#staging#1.lock"):
+        (one / ".git" / name).touch()
+    transactions.recover(one)
+    Scene(one, None).is_tidy()

@@ -15,7 +15,7 @@ from types import FrameType
 import click
 
 from gitreg import __version__
-from gitreg.cli import authoring, checking, hooks, output, packaging, recording, serving, staging
+from gitreg.cli import authoring, checking, hooks, inspecting, output, packaging, recording, serving, staging
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,6 +51,7 @@ for command in (
     serving.serve,
     serving.doctor,
     hooks.hook,
+    inspecting.inspect,
 ):
     gitreg.add_command(command)
 

@@ -1,14 +1,25 @@
 """What a model file is, by its content: format, framework, and whether loading it runs code. No I/O.
 
 Names and extensions are hints for people and prove nothing: a pickle that is called `model.onnx` is
-seen as the pickle it is.
+seen as the pickle it is. Content is asked for piece by piece through a function, so that a file of any
+size costs a few reads.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+
+# What stands at an offset, at most so many bytes; fewer at the end or where nobody may look.
+At = Callable[[int, int], bytes]
+HEAD = 64 << 10
+_MOST_HEADER = 100 << 20
+_READ_HEADER = 1 << 20
+
+RUNS_CODE, DATA_ONLY, CANNOT_TELL = "runs code when loaded", "data only", "cannot tell"
 
 
 @dataclass(frozen=True)
@@ -20,7 +31,10 @@ class Format:
         key: as policies and JSON say it.
         type: the manifest's `type`.
         framework: what reads it.
-        runs_code: whether loading it may run code of the file's author.
+        runs_code: whether loading it may run code of the file's author, as far as one has to assume.
+        extensions: the usual ones.
+        recognised: by what, in words.
+        certain: whether `runs_code` is known, and not assumed.
     """
 
     name: str
@@ -28,91 +42,408 @@ class Format:
     type: str
     framework: str
     runs_code: bool
+    extensions: tuple[str, ...] = ()
+    recognised: str = ""
+    certain: bool = True
 
 
-PICKLE = Format("pickle", "pickle", "scikit-learn", "pickle or joblib", True)
-TORCH_PICKLE = Format("PyTorch state (zip of a pickle)", "pytorch-pickle", "pytorch", "PyTorch", True)
-TORCHSCRIPT = Format("TorchScript", "torchscript", "pytorch", "PyTorch", True)
-ONNX = Format("ONNX", "onnx", "onnx", "ONNX Runtime", False)
-SAFETENSORS = Format("safetensors", "safetensors", "huggingface", "safetensors", False)
-HDF5 = Format("HDF5", "hdf5", "keras", "Keras", True)
-KERAS = Format("Keras (.keras)", "keras", "keras", "Keras", True)
-SKOPS = Format("skops", "skops", "scikit-learn", "skops", False)
-NPZ = Format("NumPy .npz", "npz", "custom-python", "NumPy", False)
-NPY = Format("NumPy .npy", "npy", "custom-python", "NumPy", False)
-XGBOOST_JSON = Format("XGBoost JSON", "xgboost-json", "xgboost", "XGBoost", False)
-XGBOOST_UBJ = Format("XGBoost UBJSON", "xgboost-ubj", "xgboost", "XGBoost", False)
-LIGHTGBM = Format("LightGBM text", "lightgbm", "lightgbm", "LightGBM", False)
-PMML = Format("PMML", "pmml", "pmml", "a PMML evaluator", False)
-MLEAP = Format("MLeap bundle", "mleap", "mleap", "MLeap", False)
-SAVED_MODEL = Format("TensorFlow SavedModel", "savedmodel", "tensorflow", "TensorFlow", True)
-MLFLOW = Format("MLflow model", "mlflow", "mlflow", "MLflow", True)
-TRANSFORMERS = Format("Transformers folder", "transformers", "huggingface", "Transformers", False)
-COREML = Format("Core ML package", "coreml", "coreml", "Core ML", False)
-JSON = Format("JSON", "json", "custom-python", "any", False)
-UNKNOWN = Format("files", "files", "custom-python", "your own class", False)
+def _format(key: str, kind: str, name: str, reads: str, code: bool, endings: str, by: str) -> Format:
+    return Format(name, key, kind, reads, code, tuple(endings.split()), by)
 
 
-def detect_file(head: bytes, members: Collection[str] = ()) -> Format:
-    """The format of a file.
+_SKLEARN, _TORCH, _PLAIN = "scikit-learn", "pytorch", "custom-python"
+_PICKLES = ".pkl .pickle .joblib .p .sav .gz .gzip .z .zlib .bz2 .xz .lzma .lz4"
+# fmt: off
+PICKLE = _format("pickle", _SKLEARN, "pickle", "pickle or joblib",
+    True, _PICKLES, "opcodes of protocol 0 to 5, also inside of zlib, gzip, bz2, xz, lzma or lz4")
+TORCH_PICKLE = _format("pytorch-pickle", _TORCH, "PyTorch state (zip of a pickle)", "PyTorch", True,
+    ".pt .pth .bin .ckpt", "a zip with */data.pkl and no */code/")
+TORCH_LEGACY = _format("pytorch-legacy", _TORCH, "PyTorch state (legacy pickle)", "PyTorch", True,
+    ".pt .pth .bin .ckpt .tar", "a pickle of 0x1950a86a20f9469cfc6c first")
+TORCHSCRIPT = _format("torchscript", _TORCH, "TorchScript", "PyTorch", True,
+    ".pt .pth .ts .torchscript .ptl", "a zip with */data.pkl and */code/")
+TORCH_EXPORT = _format("torch-export", _TORCH, "torch.export program", "PyTorch", True, ".pt2",
+    "a zip with */archive_format and */models/, or with serialized_exported_program.json")
+ONNX = _format("onnx", "onnx", "ONNX", "ONNX Runtime", False, ".onnx .ort",
+    "protobuf of ModelProto's fields, in any order, with a graph")
+SAFETENSORS = _format("safetensors", "huggingface", "safetensors", "safetensors", False, ".safetensors",
+    "8 bytes of length, then a JSON header of that length")
+HDF5 = _format("hdf5", "keras", "HDF5", "Keras", True, ".h5 .hdf5 .hdf", "\\x89HDF\\r\\n\\x1a\\n")
+KERAS = _format("keras", "keras", "Keras (.keras)", "Keras", True, ".keras", "a zip with metadata.json")
+SKOPS = _format("skops", _SKLEARN, "skops", "skops", False, ".skops", "a zip with schema.json")
+NPZ = _format("npz", _PLAIN, "NumPy .npz", "NumPy", False, ".npz", "a zip of nothing but .npy")
+NPZ_OBJECTS = _format("npz-objects", _PLAIN, "NumPy .npz of pickled objects", "NumPy with allow_pickle",
+    True, ".npz", "a zip of nothing but .npy, one of which holds objects")
+NPY = _format("npy", _PLAIN, "NumPy .npy", "NumPy", False, ".npy", "\\x93NUMPY")
+NPY_OBJECTS = _format("npy-objects", _PLAIN, "NumPy .npy of pickled objects", "NumPy with allow_pickle",
+    True, ".npy", "\\x93NUMPY and a descr with O")
+XGBOOST_JSON = _format("xgboost-json", "xgboost", "XGBoost JSON", "XGBoost", False, ".json", 'a "learner"')
+XGBOOST_UBJ = _format("xgboost-ubj", "xgboost", "XGBoost UBJSON", "XGBoost", False, ".ubj", "{L")
+XGBOOST_BINARY = _format("xgboost-binary", "xgboost", "XGBoost legacy binary", "XGBoost", False,
+    ".model .bst .bin .xgb", "binf or bs64, or 136 bytes of parameters and the objective's name")
+LIGHTGBM = _format("lightgbm", "lightgbm", "LightGBM text", "LightGBM", False, ".txt .lgb .model", "tree")
+PMML = _format("pmml", "pmml", "PMML", "a PMML evaluator", False, ".pmml .xml",
+    "XML with the root PMML, in UTF-8 or UTF-16, after a BOM and comments")
+MLEAP = _format("mleap", "mleap", "MLeap bundle", "MLeap", False, ".zip", "a zip or folder with bundle.json")
+SAVED_MODEL = _format("savedmodel", "tensorflow", "TensorFlow SavedModel", "TensorFlow", True, ".pb",
+    "a folder with saved_model.pb, or that file: schema version 1 and meta graphs")
+GRAPH_DEF = _format("graphdef", "tensorflow", "TensorFlow frozen graph", "TensorFlow", True, ".pb",
+    "protobuf of nodes, each with a name and an operation")
+TFLITE = _format("tflite", "tensorflow", "TensorFlow Lite", "LiteRT", False, ".tflite .lite", "TFL3 at 4")
+GGUF = _format("gguf", "custom", "GGUF", "llama.cpp", False, ".gguf", "GGUF")
+MLFLOW = _format("mlflow", "mlflow", "MLflow model", "MLflow", True, "", "a folder with MLmodel")
+TRANSFORMERS = _format("transformers", "huggingface", "Transformers folder", "Transformers", False, "",
+    "a folder with config.json and *.safetensors")
+TRANSFORMERS_CODE = _format("transformers-code", "huggingface", "Transformers folder with code",
+    "Transformers", True, "", "the same with pytorch_model*.bin or another file that runs code")
+COREML = _format("coreml", "coreml", "Core ML package", "Core ML", False, ".mlpackage", "a folder")
+COREML_FILE = _format("coreml-file", "coreml", "Core ML model", "Core ML", False, ".mlmodel",
+    "protobuf of a version, a description and one model of a known kind")
+JSON = _format("json", _PLAIN, "JSON", "any", False, ".json .ipynb", "{ or [")
+_ARCHIVES = ".zip .tar .tgz .gz .z .bz2 .xz .lzma .lz4 .tbz2 .txz .mar"
+ARCHIVE = Format("archive", "archive", _PLAIN, "your own class", False, tuple(_ARCHIVES.split()),
+    "zip, tar, or something compressed; judged by what is in it", False)
+ARCHIVE_CODE = _format("archive-code", _PLAIN, "archive of files that run code", "your own class",
+    True, _ARCHIVES, "an archive, with such a file in it")
+OPAQUE = Format("archive that cannot be looked into", "archive-opaque", _PLAIN, "your own class", True,
+    (*ARCHIVE.extensions, ".7z", ".rar", ".zst"),
+    "7z, rar, zstd, encrypted, damaged, too large or too deep", False)
+UNKNOWN = Format("files", "files", _PLAIN, "your own class", False, (), "none of the others", False)
+# fmt: on
+
+FORMATS = tuple(value for value in list(globals().values()) if isinstance(value, Format))
+# Endings that many kinds of files have; nothing is wrong when such a file is no model.
+_COMMON = ".bin .model .txt .json .xml .pb .zip .tar .gz .z .p .dat .data .xz .bz2 .ts .sav"
+
+_MAGIC = (
+    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", TORCH_LEGACY),
+    (b"ZF0x", PICKLE),  # joblib's own zlib frame, before 0.10
+    (b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner", XGBOOST_UBJ),
+    (b"{L\x00\x00\x00\x00\x00\x00\x00\x07version", XGBOOST_UBJ),
+    *((m, XGBOOST_BINARY) for m in (b"binf", b"bs64")),
+    (b"GGUF", GGUF),
+    *((m, OPAQUE) for m in (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd", b"\x1f\x9d")),
+)
+
+
+def risk(found: Format) -> str:
+    """What loading it does, in words."""
+    return CANNOT_TELL if not found.certain else RUNS_CODE if found.runs_code else DATA_ONLY
+
+
+def mismatch(name: str, found: Format) -> str | None:
+    """How a file's name and its content disagree; None when they do not."""
+    ending = re.search(r"\.[a-z][a-z0-9]*$", name.lower())
+    if not ending or ending[0] in found.extensions:
+        return None
+    claimed = [f.name for f in FORMATS if ending[0] in f.extensions]
+    if (found is JSON or not found.certain) and (not claimed or ending[0] in _COMMON.split()):
+        return None
+    if found in (UNKNOWN, JSON):
+        return f"is called {ending[0]}, and does not look like {claimed[0]}"
+    if claimed or (found.runs_code and found.certain and ending[0] not in _COMMON.split()):
+        return f"is called {ending[0]}, and is {found.name}"
+    return None
+
+
+def climbs(name: str) -> bool:
+    """Whether a member's name, or a link's target, leads out of the folder it would be unpacked in."""
+    parts = name.replace("\\", "/").split("/")
+    return not parts[0] or ".." in parts or bool(re.match(r"[A-Za-z]:", name))
+
+
+def detect_content(at: At, size: int) -> tuple[Format, list[str]]:
+    """The format of a file that is neither archive nor compressed, and what is wrong with it.
 
     Args:
-        head: its first 4 KiB.
-        members: the names inside, where it is a zip archive.
+        size: its whole size, whether or not all of it can be asked for.
     """
-    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        return _zip(members)
-    for magic, found in (
-        (b"\x89HDF\r\n\x1a\n", HDF5),
-        (b"\x93NUMPY", NPY),
-        (b"tree\nversion=", LIGHTGBM),
-        (b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner", XGBOOST_UBJ),
-    ):
+    if not size:
+        return UNKNOWN, ["empty"]
+    head = at(0, HEAD)
+    if head[4:8] == b"TFL3":
+        return TFLITE, []
+    for magic, found in _MAGIC:
         if head.startswith(magic):
-            return found
-    if re.match(rb"\x80[\x02-\x05]", head) or re.match(
-        rb"(\x78[\x01\x5e\x9c\xda]|\x1f\x8b|BZh|\xfd7zXZ)", head
-    ):
-        return PICKLE  # joblib compresses its pickles in any of these ways
-    if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 100 << 20:
-        return SAFETENSORS
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if text.startswith(b"<") and b"<PMML" in head:
-        return PMML
-    if text.startswith((b"{", b"[")):
-        return XGBOOST_JSON if b'"learner"' in head else JSON
-    return ONNX if _looks_like_onnx(head) else UNKNOWN
+            return found, _ends(at, size, rb"\}\s*\Z") if found is XGBOOST_UBJ else []
+    for rule in (_hdf5, _npy, _safetensors, _lightgbm, _xgboost_header, _pmml, _json, _pickle):
+        if judged := rule(at, size, head):
+            return judged
+    return _protobuf(at, size) or (UNKNOWN, [])
 
 
-def _zip(members: Collection[str]) -> Format:
-    names = set(members)
+_Judged = tuple[Format, list[str]]
+
+
+def _cut(have: int, promised: int) -> list[str]:
+    return [f"truncated: {have:,} bytes, of {promised:,} that its header promises"] if have < promised else []
+
+
+def _ends(at: At, size: int, pattern: bytes, count: int = 4096) -> list[str]:
+    """A warning when the end of a file can be seen, and is not as it should be."""
+    tail = at(max(0, size - count), count)
+    wrong = len(tail) == min(size, count) and not re.search(pattern, tail)
+    return ["truncated: it does not end as its format does, or something was appended"] if wrong else []
+
+
+def _hdf5(at: At, size: int, head: bytes) -> _Judged | None:
+    if head[:8] != b"\x89HDF\r\n\x1a\n":
+        return None
+    # The superblock says where the file ends; with addresses of 8 bytes, as everybody writes them.
+    place = {0: 40, 1: 44, 2: 28, 3: 28}.get(head[8] if len(head) > 8 else -1)
+    if len(head) < 48:
+        return HDF5, ["truncated: its superblock is cut off"]
+    wide = head[9 if head[8] >= 2 else 13] == 8
+    return HDF5, _cut(size, int.from_bytes(head[place : place + 8], "little")) if place and wide else []
+
+
+def _npy(at: At, size: int, head: bytes) -> _Judged | None:
+    if not head.startswith(b"\x93NUMPY"):
+        return None
+    start = 10 if head[6:7] == b"\x01" else 12
+    header = head[start : start + int.from_bytes(head[8:start], "little")].decode("latin-1")
+    # Only as NumPy writes it: Python would read a header in which "O" is written in a roundabout way.
+    form = r"\{'descr': ('[|<>=]?[A-Za-z]\d*(?:\[\w+\])?'|\[[^\\\"{}]*\]), "
+    form += r"'fortran_order': \w+, 'shape': (\([\d, ]*\)),? *\}\s*"
+    if not header.rstrip().endswith("}"):
+        return NPY_OBJECTS, ["truncated, or too long: its header has no end"]
+    descr = re.fullmatch(form, header)
+    if not descr or re.search(r"''|'\s+'|'[|<>=]?O|object", descr[1]):
+        return NPY_OBJECTS, []
+    plain = re.fullmatch(r"'[|<>=][biufc](\d{1,2})'", descr[1])
+    lengths = map(int, re.findall(r"\d{1,18}", descr[2]))
+    promised = math.prod(lengths, start=int(plain[1]) if plain else 0)
+    return NPY, _cut(size, start + len(header) + promised)
+
+
+def _safetensors(at: At, size: int, head: bytes) -> _Judged | None:
+    length = int.from_bytes(head[:8], "little")
+    if head[8:9] != b"{" or not 2 <= length <= _MOST_HEADER:
+        return None
+    raw = at(8, min(length, _READ_HEADER))
+    if not re.match(rb'\{\s*("(?:[^"\\]|\\.)*"\s*:\s*\{|\}|"[^"]*\Z|\Z)', raw, re.DOTALL):
+        return None
+    if len(raw) < length:
+        return SAFETENSORS, _cut(size, 8 + length)
+    try:
+        tensors = json.loads(raw)
+        ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
+        return SAFETENSORS, _cut(size, 8 + length + max([0, *map(int, ends)]))
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError):
+        return None
+
+
+def _lightgbm(at: At, size: int, head: bytes) -> _Judged | None:
+    if not re.match(rb"tree\r?\n(version|num_class|max_feature_idx)=", head):
+        return None
+    return LIGHTGBM, _ends(at, size, rb"end of (trees|parameters)|pandas_categorical:", HEAD)
+
+
+def _xgboost_header(at: At, size: int, head: bytes) -> _Judged | None:
+    length = int.from_bytes(head[136:144], "little")
+    objective = rb"(reg|binary|multi|rank|count|survival):\w+"
+    found = length < 64 and re.fullmatch(objective, head[144 : 144 + length])
+    return (XGBOOST_BINARY, []) if found else None
+
+
+def _pmml(at: At, size: int, head: bytes) -> _Judged | None:
+    code = "utf-8"
+    for start, encoding in ((b"\xff\xfe", "utf-16-le"), (b"<\0", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        code = encoding if head.startswith(start) else code
+    code = "utf-16-be" if head.startswith(b"\0<") else code
+    text = head.decode(code, "ignore").lstrip("\ufeff \t\r\n")
+    if not text.startswith("<"):
+        return None
+    # One after another, and never by one pattern: a stranger's text must not make it slow.
+    while opening := re.match(r"\s*(<!--|<\?|<!)", text):
+        text = text.partition({"<!--": "-->", "<?": "?>", "<!": ">"}[opening[1]])[2]
+    if not re.match(r"\s*<(\w{1,40}:)?PMML[\s>]", text):
+        return None
+    return PMML, _ends(at, size, b"\0?".join(re.escape(c.encode()) for c in "PMML>"))
+
+
+def _json(at: At, size: int, head: bytes) -> _Judged | None:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    if re.match(rb'\{\s*("version"\s*:\s*\[[\d,\s]*\]\s*,\s*)?"learner"\s*:\s*\{', text):
+        return XGBOOST_JSON, _ends(at, size, rb"\}\s*\Z")
+    return (JSON, []) if re.match(rb'(\{\s*["}]|\[\s*[\[\]{"\d.tfn-])', text) else None
+
+
+def _pickle(at: At, size: int, head: bytes) -> _Judged | None:
+    if re.match(rb"\x80[\x00-\x05]", head) or _opcodes(head[:4096]):
+        return PICKLE, _ends(at, size, rb"\.\Z", 1)
+    return None
+
+
+def _opcodes(head: bytes) -> bool:
+    """Whether bytes without the mark of protocol 2 are what a pickle's machine would run.
+
+    Opcodes are read and their effect on the stack is counted; none is run. What could already have called
+    something is a pickle, whatever comes after it.
+    """
+    import pickletools
+
+    mark, count = pickletools.markobject, 0
+    stack: list[object] = []
+    try:
+        for opcode, _, _ in pickletools.genops(head):
+            needs = list(opcode.stack_before)
+            if mark in needs:
+                while stack.pop() is not mark:
+                    pass
+                needs = needs[: needs.index(mark)]
+            for _ in needs:
+                if stack.pop() is mark and opcode.name not in ("POP", "DUP"):
+                    return False
+            stack += opcode.stack_after
+            count += 1
+            if opcode.name in ("REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD", "STOP"):
+                return True
+    except IndexError:
+        return False  # it takes from an empty stack, as text does that looks like opcodes
+    except (ValueError, UnicodeError) as error:
+        return count >= 4 and "unknown" not in str(error)  # cut off by the end of what was looked at
+    return False
+
+
+# Protobuf --------------------------------------------------------------------------------------
+_ONNX_FIELDS = {1: 0, 5: 0, **dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), 2)}
+_GRAPH_FIELDS = {1, 2, 5, 10, 11, 12, 13, 14, 15, 16}
+_COREML_KINDS = {*range(200, 210), *range(300, 310), *range(400, 410), 500, 501, 502, 555, 556, 600}
+_COREML_KINDS |= {601, 602, 603, 604, 606, 607, 609, 610, 900, *range(2000, 2010), 3000}
+
+
+@dataclass(frozen=True)
+class _Field:
+    number: int
+    wire: int
+    start: int
+    length: int
+    value: int
+
+
+def _varint(raw: bytes, place: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(10):
+        value |= (raw[place + shift] & 0x7F) << 7 * shift
+        if raw[place + shift] < 0x80:
+            return value, place + shift + 1
+    raise ValueError("no varint")
+
+
+def _fields(at: At, place: int, end: int, most: int = 2000) -> Iterator[_Field]:
+    """The fields of a message, without their content. Raises ValueError or IndexError where it is none."""
+    for _ in range(most):
+        raw = at(place, 20) if place < end else b""
+        if not raw:
+            return
+        tag, used = _varint(raw, 0)
+        value, length = 0, {1: 8, 5: 4}.get(tag & 7, 0)
+        if tag & 7 in (0, 2):
+            value, used = _varint(raw, used)
+            length = value if tag & 7 == 2 else 0
+        elif not length:
+            raise ValueError("no wire type of today")
+        if not 0 < tag >> 3 < 1 << 29:
+            raise ValueError("no field number")
+        yield _Field(tag >> 3, tag & 7, place + used, length, value)
+        place += used + length
+
+
+def _protobuf(at: At, size: int) -> _Judged | None:
+    try:
+        fields = list(_fields(at, 0, size))
+        found = next((f for f, rule in _MESSAGES if fields and rule(at, fields)), None)
+    except (ValueError, IndexError):
+        return None
+    return (found, _cut(size, fields[-1].start + fields[-1].length)) if found else None
+
+
+def _is_onnx(at: At, fields: list[_Field]) -> bool:
+    """ModelProto has a graph, and says the version of its format or of its operators."""
+    one = {f.number: f for f in fields}
+    if any(_ONNX_FIELDS.get(f.number) != f.wire for f in fields) or 7 not in one or not {1, 8} & set(one):
+        return False
+    graph = one[7]
+    inner = next(_fields(at, graph.start, graph.start + graph.length, 1), None)
+    version = 1 not in one or 1 <= one[1].value <= 100
+    return version and (inner is None or (inner.number in _GRAPH_FIELDS and inner.wire == 2))
+
+
+def _is_coreml(at: At, fields: list[_Field]) -> bool:
+    """Model has a version, a description, and a field with a high number for what it is."""
+    one = {f.number: f for f in fields}
+    kinds = [f for f in fields if f.number >= 200]
+    known = all(f.number in _COREML_KINDS and f.wire == 2 for f in kinds)
+    described = {1, 2} <= set(one) <= {1, 2, 10, *(f.number for f in kinds)} and one[2].wire == 2
+    return len(kinds) == 1 and known and described and one[1].wire == 0 and 1 <= one[1].value <= 100
+
+
+def _is_saved_model(at: At, fields: list[_Field]) -> bool:
+    """SavedModel is the schema version 1 and one or more meta graphs."""
+    if [(f.number, f.value) for f in fields if f.wire == 0] != [(1, 1)] or len(fields) < 2:
+        return False
+    graphs = [f for f in fields if f.wire != 0]
+    if any((f.number, f.wire) != (2, 2) for f in graphs):
+        return False
+    inner = next(_fields(at, graphs[0].start, graphs[0].start + graphs[0].length, 1), None)
+    return inner is not None and inner.wire == 2 and inner.number in (1, 2)
+
+
+def _is_graph_def(at: At, fields: list[_Field]) -> bool:
+    """GraphDef is nodes: a name, then an operation such as `Placeholder`."""
+    wires = {1: 2, 2: 2, 3: 0, 4: 2}
+    nodes = [f for f in fields if f.number == 1]
+    if not nodes or any(wires.get(f.number) != f.wire for f in fields):
+        return False
+    for node in nodes[:3]:
+        inner = list(_fields(at, node.start, node.start + node.length, 2))
+        if [(f.number, f.wire) for f in inner] != [(1, 2), (2, 2)]:
+            return False
+        if not re.fullmatch(rb"[A-Z_]\w{1,60}", at(inner[1].start, min(inner[1].length, 80))):
+            return False
+    return True
+
+
+_MESSAGES = (
+    (ONNX, _is_onnx),
+    (COREML_FILE, _is_coreml),
+    (SAVED_MODEL, _is_saved_model),
+    (GRAPH_DEF, _is_graph_def),
+)
+
+
+def detect_zip(names: Collection[str]) -> Format:
+    """The format of a zip archive, by the names in it; ARCHIVE when it is none of a model's."""
+    names = {name for name in names if not name.endswith("/")}
     tails = {name.partition("/")[2] for name in names}
     if "data.pkl" in tails:
         return TORCHSCRIPT if any(tail.startswith("code/") for tail in tails) else TORCH_PICKLE
-    if "config.json" in names and "metadata.json" in names:
+    models = any(tail.startswith("models/") for tail in tails)
+    if "serialized_exported_program.json" in names | tails or ("archive_format" in tails and models):
+        return TORCH_EXPORT
+    if {"config.json", "metadata.json"} <= names:
         return KERAS
     if "schema.json" in names:
         return SKOPS
     if "bundle.json" in names:
         return MLEAP
-    if names and all(name.endswith(".npy") for name in names):
-        return NPZ
-    return UNKNOWN
-
-
-def _looks_like_onnx(head: bytes) -> bool:
-    """ModelProto starts with ir_version (field 1, varint), then producer (2), graph (7) or opset (8)."""
-    return bool(re.match(rb"\x08[\x01-\x14][\x12\x3a\x42]", head))
+    return NPZ if names and all(name.endswith(".npy") for name in names) else ARCHIVE
 
 
 def detect_folder(names: Collection[str]) -> Format:
     """The format of a folder, by the relative names of the files in it."""
     if "MLmodel" in names:
         return MLFLOW
-    if "saved_model.pb" in names:
+    if "saved_model.pb" in names or "saved_model.pbtxt" in names:
         return SAVED_MODEL
     if "Manifest.json" in names and any(n.startswith("Data/") for n in names):
         return COREML
-    if "config.json" in names and any(n.endswith(".safetensors") for n in names):
-        return TRANSFORMERS
+    if "bundle.json" in names and any(n.startswith("root/") for n in names):
+        return MLEAP
+    if "config.json" in names:
+        if any(re.fullmatch(r"pytorch_model.*\.bin", n) for n in names):
+            return TRANSFORMERS_CODE
+        if any(n.endswith(".safetensors") for n in names):
+            return TRANSFORMERS
     return UNKNOWN

@@ -67,18 +67,23 @@ class Contents:
 
     def _version(self, known: ModelRecord, version: Version) -> None:
         file, said = self._manifest(known, version)
-        commit = version.tag.commit[:12]
-        if said is None or said.name != known.name:
-            what = f"{file} at {commit} " + (
-                "is not there" if said is None else f"is of {said.name or 'none'}"
-            )
-        elif said.version is not None and said.version != version.version:
-            what = f"{file} at {commit} says version {said.version}"
-        else:
+        tag, commit = version.tag, version.tag.commit[:12]
+        if said and said.name == known.name and said.version in (None, version.version):
             self._artifact(known, version, file, said)
-            return
-        text = f"registers {known.name} {version.version}, and {what}: it was written by hand"
-        self._refuse(known, version, "version by hand", text)
+        elif said is None and not self.evidence.of(tag).previous:
+            # What GTO registered before there were manifests is no mistake.
+            text = (
+                f"was not written by gitreg, and its commit {commit} has no {file}: there is nothing to build"
+            )
+            hint = f"if it was a mistake: {self.evidence.cures.delete(tag.name)}"
+            self.judge.note(tag, "version by hand", text, "warning", hint)
+            self.judge.wrong.add(tag.name)
+        else:
+            what = "is not there" if said is None else f"is of the model {said.name or 'without a name'}"
+            if said and said.name == known.name:
+                what = f"says version {said.version}"
+            text = f"registers {known.name} {version.version}, and {file} at {commit} {what}"
+            self._refuse(known, version, "version by hand", f"{text}: it was written by hand")
 
     def _refuse(self, known: ModelRecord, version: Version, kind: str, text: str) -> None:
         """Blame the tag of a version that its commit does not have; one that has to stay is deregistered."""
@@ -158,6 +163,8 @@ class Contents:
         Args:
             deep: ask for all versions, not only for those in a stage and the latest.
         """
+        if not (self.registry.root / ".dvc").is_dir():
+            return
         wanted: dict[str, list[tuple[ModelRecord, Version]]] = defaultdict(list)
         for known, version in self._chosen(leave, deep):
             if md5 := self._hash(version):
@@ -193,16 +200,15 @@ class Contents:
         if not all(store.object_path(one).is_file() for one in (md5, *missing)):
             return "dvc push, where the artifact was made: it is not in the DVC cache here"
         by = self.tracked_by.get(version.tag.name, "")
-        command = ["dvc", "push"]
-        if (
-            md5 not in missing
-        ):  # DVC remembers that a remote has a folder, and does not look at its files again
-            command.insert(0, 'DVC_SITE_CACHE_DIR="$(mktemp -d)"')
-        if not (by.endswith(".dvc") and (root / by).is_file() and md5.encode() in (root / by).read_bytes()):
-            command.append("--all-tags")
-        if by.endswith(".dvc"):
-            command.append(quoted(by))
-        return " ".join(command)
+        here = by.endswith(".dvc") and (root / by).is_file() and md5.encode() in (root / by).read_bytes()
+        command = " ".join(
+            ["dvc push", *["--all-tags"] * (not here), *[quoted(by)] * by.endswith(".dvc")],
+        )
+        if md5 in missing:
+            return command
+        # Where a remote has the list of a folder's files, DVC takes it for granted that it has the files.
+        place = f"files/md5/{md5[:2]}/{md5[2:]}"
+        return f"take {place} away from the remote, lest DVC skip its files; then {command}"
 
     def _chosen(self, leave: Collection[str], deep: bool) -> Iterator[tuple[ModelRecord, Version]]:
         for name, known in sorted(self.evidence.records.items()):

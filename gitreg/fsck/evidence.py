@@ -141,6 +141,8 @@ def gather(registry: Registry, remote: str | None) -> Evidence:
     for one in odd:
         _keep(registry, one.oid, said_of, False)
     name = remote or refs.default_remote(registry.root)
+    if name and name.startswith("-"):
+        name = None  # it would be an option in every command
     there: dict[str, str] | None = None
     silent: Outside | None = None
     if name:

@@ -16,6 +16,7 @@ from gitreg.doctor import Finding
 from gitreg.fsck import gto
 from gitreg.fsck.cures import shown
 from gitreg.fsck.evidence import Evidence
+from gitreg.history import record
 from gitreg.names import did_you_mean
 from gitreg.recorded import ModelRecord, OddTag, Tag
 
@@ -29,7 +30,7 @@ class Judge:
 
     Attributes:
         findings: in the order in which they were found.
-        wrong: names of tags whose cure is to be deleted.
+        wrong: names of tags whose cure is to be deleted, or may be.
     """
 
     def __init__(self, evidence: Evidence) -> None:
@@ -74,7 +75,8 @@ class Judge:
             return
         self._blamed.add(tag.name)
         text = f"{tag.name} {text}"
-        copied = self.evidence.of(tag).name in self.evidence.here.keys() - {tag.name}
+        inner = self.evidence.of(tag).name
+        copied = inner != tag.name and self.evidence.here.get(inner) == tag.oid
         namer = None if copied else self.evidence.namers.get(tag.oid)
         if namer is None:
             self.wrong.add(tag.name)
@@ -86,6 +88,12 @@ class Judge:
             text += ", so deleting it leaves a gap in the chain"
         self.findings.append(Finding(kind, level if command else "note", text, command))
 
+    def note(self, tag: Tag, kind: str, text: str, level: str = "note", hint: str | None = None) -> None:
+        """Report a tag that may stay as it is; of one tag only what was found first."""
+        if tag.name not in self._blamed:
+            self._blamed.add(tag.name)
+            self.findings.append(Finding(kind, level, f"{tag.name} {text}", hint))
+
     # Tags that record nothing -------------------------------------------------------------------
 
     def _odd(self, odd: OddTag) -> None:
@@ -96,20 +104,21 @@ class Judge:
         if why := gto.fails_on(odd.name, said):
             text = f"{name}: `gto show` fails for everybody while this tag is there: {why}"
             self.findings.append(Finding("tag breaks gto", "error", text, delete))
-        elif odd.kind == "lightweight":
+        elif said is None and odd.kind != "unparsable":
             text = f"{name} records nothing: it is lightweight, and GTO and gitreg read annotated tags only"
             self.findings.append(Finding("tag lightweight", "warning", text, delete))
         elif odd.kind != "unparsable":
             text = f"{name} records nothing: it is a tag {odd.kind}, not of a commit"
             self.findings.append(Finding("tag not of a commit", "warning", text, delete))
-        elif gto.reads(odd.name):
-            text = f"{name} is read by GTO and not by gitreg, so they disagree; {_EXPECTED}"
-            self.findings.append(Finding("tag unparsable", "warning", text, delete))
         else:
-            model = re.split("[@#]", odd.name)[0]
-            level = "warning" if model in self.evidence.records else "note"
-            text = f"{name} records nothing, for GTO and for gitreg; {_EXPECTED}"
-            self.findings.append(Finding("tag unparsable", level, text, delete))
+            ours = re.split("[@#]", odd.name)[0] in self.evidence.records
+            text = f"{name} records nothing, for GTO and for gitreg"
+            if gto.reads(odd.name):
+                text = f"{name} is read by GTO and not by gitreg, so they disagree"
+            level = "warning" if ours or gto.reads(odd.name) else "note"
+            # Other tools have tags of their own: `npm`'s are pkg@1.2.3.
+            hint = delete if ours else f"if it was a mistake: {delete}"
+            self.findings.append(Finding("tag unparsable", level, f"{text}; {_EXPECTED}", hint))
 
     def _on_the_remote(self) -> None:
         for name in sorted({*(self.evidence.there or ())} - {*self.evidence.here}):
@@ -123,6 +132,7 @@ class Judge:
 
     def _model(self, known: ModelRecord) -> None:
         self._objects(known)
+        known = record(known.name, [tag for tag in known.tags if tag.name not in self.wrong])
         self._order(known)
         self._counters(known)
         self._slipped_in(known)
@@ -131,7 +141,7 @@ class Judge:
         self._clashes(known)
         self._ordinals(known)
         if not any(tag.name in self.wrong for tag in known.tags):
-            self._views(known)
+            self._views(self.evidence.records[known.name])
 
     def _objects(self, known: ModelRecord) -> None:
         for tag in known.tags:
@@ -176,14 +186,14 @@ class Judge:
 
     def _same_second(self, one: Tag, other: Tag) -> None:
         same = (one.says.stage or one.says.version) == (other.says.stage or other.says.version)
-        text = f"has the same second as {one.name}, {_when(one)}"
+        worse, better = self._worse(other, one)
+        text = f"has the same second as {better.name}, {_when(better)}"
         if same:
             text += ", and which of them counts is chance"
-            self.blame(other, "tags in one second", text, "warning")
-        elif other.name not in self._blamed:
-            self.findings.append(
-                Finding("tags in one second", "note", f"{other.name} {text}; it is harmless")
-            )
+            self.blame(worse, "tags in one second", text, "warning")
+        elif worse.name not in self._blamed:
+            text = f"{worse.name} {text}; it is harmless"
+            self.findings.append(Finding("tags in one second", "note", text))
 
     def _slipped_in(self, known: ModelRecord) -> None:
         """Tags that lie between two that follow each other by the chain."""
@@ -192,8 +202,6 @@ class Judge:
             previous = self.evidence.of(tag).previous
             start = -1 if previous == "none" else place.get(previous, i) if previous else i
             for between in known.tags[start + 1 : i]:
-                if between.oid == tag.oid:
-                    continue
                 if self.evidence.of(between).previous:
                     self._note_fork(between, tag)
                     continue
@@ -216,9 +224,8 @@ class Judge:
                     f"is dated {_when(tag)}, in the future: later tags of {known.name} must be dated after it"
                 )
                 if ours:
-                    self._note(
-                        tag, "tag in the future", f"{text}; the clock of who wrote it was ahead", "warning"
-                    )
+                    text += "; the clock of who wrote it was ahead"
+                    self.note(tag, "tag in the future", text, "warning", "date -u")
                 else:
                     self.blame(tag, "tag in the future", text, "warning")
                 continue
@@ -226,15 +233,9 @@ class Judge:
             if tag.time < made - SKEW:
                 text = f"is dated {_when(tag)}, and its commit {tag.commit[:12]} was made later, {_at(made)}"
                 if ours:
-                    self._note(tag, "tag back-dated", f"{text}; the clock of who wrote it was behind", "note")
+                    self.note(tag, "tag back-dated", f"{text}; the clock of who wrote it was behind")
                 else:
                     self.blame(tag, "tag back-dated", text, "warning")
-
-    def _note(self, tag: Tag, kind: str, text: str, level: str) -> None:
-        if tag.name not in self._blamed:
-            self._blamed.add(tag.name)
-            hint = "date -u" if level == "warning" else None
-            self.findings.append(Finding(kind, level, f"{tag.name} {text}", hint))
 
     def _commit_time(self, commit: str) -> int:
         """When a commit was made; 0 where it is not here."""
@@ -268,6 +269,7 @@ class Judge:
 
     def _reassign(self, known: ModelRecord, stage: str) -> str | None:
         """Say once more what is in a stage, after the tag that confuses GTO and DVC."""
+        known = self.evidence.records[known.name]
         version = known.registered.get(known.stages.get(stage, ""))
         if version is None:
             return f"gitreg promote {known.name} {stage}" if known.registered else None
@@ -299,9 +301,7 @@ class Judge:
                 worse, other = self._worse(tag, tags[0])
                 text = f"has the counter {counter}, as {other.name} has"
                 if self.evidence.of(worse).previous:
-                    self._note(
-                        worse, "counter twice", f"{text}: written at once; their dates order them", "note"
-                    )
+                    self.note(worse, "counter twice", f"{text}: written at once; their dates order them")
                 else:
                     self.blame(worse, "counter twice", text, "warning")
 

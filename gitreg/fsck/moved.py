@@ -14,8 +14,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 
 from gitreg.doctor import Finding
+from gitreg.fsck.cures import quoted
 from gitreg.fsck.evidence import Evidence, said
-from gitreg.ledger import Seen
 from gitreg.names import parse_tag
 
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
@@ -35,7 +35,7 @@ class Moved:
         self.models: set[str] = set()
         self._named: dict[str, str] = {}
         self._lost: dict[str, str] = {}
-        self._overruled: set[str] = set()
+        self._forged: dict[str, tuple[str, str]] = {}
 
     def findings(self) -> Iterator[Finding]:
         """A finding for each tag that is not what it was."""
@@ -43,6 +43,8 @@ class Moved:
         evidence = self.evidence
         for name in sorted({*evidence.seen, *self._named, *evidence.good, *(evidence.there or ())}):
             yield from self._one(name)
+        for namer, (name, oid) in sorted(self._forged.items()):
+            yield self._liar(namer, name, oid)
         for oid, namer in sorted(self._lost.items(), key=lambda pair: pair[1]):
             yield self._unknown(oid, namer)
 
@@ -50,29 +52,34 @@ class Moved:
         """Find the tags that another one names and that are not there."""
         evidence = self.evidence
         there = {tag.oid for tag in evidence.tags} | {*(evidence.there or {}).values()}
-        for oid, namer in evidence.namers.items():
-            if oid in there or not _OID.match(oid):
-                continue
+        gone = {oid: namer for oid, namer in evidence.namers.items() if oid not in there and _OID.match(oid)}
+        for oid, namer in sorted(gone.items(), key=lambda pair: evidence.good[pair[1]].time):
             raw = evidence.registry.reader.read(oid)
             known = said(raw[1], False) if raw else None
             says = parse_tag(known.name) if known else None
-            if known and says and says.model == evidence.good[namer].says.model:
-                self._named[known.name] = oid
-            else:
+            if not known or not says or says.model != evidence.good[namer].says.model:
                 self._lost[oid] = namer
+            elif known.name in self._named or self._vouched(known.name, evidence.good[namer].time):
+                self._forged[namer] = known.name, oid
+            else:
+                self._named[known.name] = oid
+
+    def _vouched(self, name: str, before: int) -> bool:
+        """Whether a tag of earlier than a time names what a tag is now."""
+        evidence = self.evidence
+        namer = evidence.namers.get(evidence.here.get(name, ""))
+        return namer is not None and evidence.good[namer].time < before
 
     def _one(self, name: str) -> Iterator[Finding]:
-        says = parse_tag(name)
-        for right in self._known(name) if says else ():
-            here, elsewhere = self._differs(name, right)
-            if here or elsewhere:
-                assert says
-                self.right[name] = right
-                self.models.add(says.model)
-                if self.evidence.seen.get(name, Seen(right)).oid != right:
-                    self._overruled.add(name)
-                yield self._finding(name, right, here, elsewhere)
-                return
+        says, right = parse_tag(name), self._known(name)
+        if says is None or right is None:
+            return
+        here, elsewhere = self._differs(name, right)
+        rival = self._rival(name, right)
+        if here or elsewhere or rival:
+            self.right[name] = right
+            self.models.add(says.model)
+            yield self._finding(name, right, here, elsewhere, rival)
 
     def _differs(self, name: str, right: str) -> tuple[bool, bool]:
         """Whether a tag is something else here, and on the remote."""
@@ -82,35 +89,54 @@ class Moved:
         elsewhere = far != right and (far is not None or self._was_there(name))
         return here, elsewhere and evidence.there is not None
 
-    def _finding(self, name: str, right: str, here: bool, elsewhere: bool) -> Finding:
+    def _finding(self, name: str, right: str, here: bool, elsewhere: bool, rival: str | None) -> Finding:
         evidence = self.evidence
         now, far = evidence.here.get(name), (evidence.there or {}).get(name)
         places = ["here"] * here + [f"on {evidence.remote}"] * elsewhere
         gone = [state is None for state, wrong in ((now, here), (far, elsewhere)) if wrong]
-        verb = "deleted" if all(gone) else "moved or deleted" if any(gone) else "moved"
-        readable = evidence.registry.reader.read(right) is not None
+        verb = "moved" if not any(gone) else "deleted" if all(gone) else "moved or deleted"
+        where = " and ".join(places) or "somewhere"
         return Finding(
             "tag deleted" if verb == "deleted" else "tag moved",
             "error",
-            f"{name} was {verb} {' and '.join(places)}: {'; '.join(self._reasons(name, right, now, far))}",
-            evidence.cures.restore(name, right, readable)
-            or f"a clone that has the object can push it: {evidence.cures.push_object(name, right)}",
+            f"{name} was {verb} {where}: {'; '.join(self._reasons(name, right, rival))}",
+            self._either(name, right, rival) if rival else self._restore(name, right),
         )
 
-    def _known(self, name: str) -> Iterator[str]:
-        """What a tag should be, by whatever knows, the best first."""
+    def _restore(self, name: str, oid: str) -> str:
+        cures = self.evidence.cures
+        command = cures.restore(name, oid, self.evidence.registry.reader.read(oid) is not None)
+        return command or f"a clone that has the object can push it: {cures.push_object(name, oid)}"
+
+    def _either(self, name: str, first: str, rival: str) -> str:
+        """What to do where the ledger and the chain contradict each other: one of them was forged."""
         evidence = self.evidence
-        if name in evidence.seen:
-            yield evidence.seen[name].oid
-        if name in self._named:
-            yield self._named[name]
-        if name in evidence.seen or name in self._named:
-            return
+        namer = evidence.namers[rival]
+        there = [evidence.here.get(name), (evidence.there or {name: first}).get(name)]
+        forget = f"rm -f {quoted(str(evidence.ledger.file))}"
+        honest = [self._restore(name, rival)] * (there != [rival, rival]) + [forget]
+        forged = [self._restore(name, first)] * (there != [first, first]) + [evidence.cures.delete(namer)]
+        return f"if {namer} is honest: {' && '.join(honest)}; if it is not: {' && '.join(forged)}"
+
+    def _known(self, name: str) -> str | None:
+        """What a tag should be, by what knows it best: the ledger, the chain, the remote."""
+        evidence = self.evidence
         now, far = evidence.here.get(name), (evidence.there or {}).get(name)
+        if name in evidence.seen:
+            return evidence.seen[name].oid
+        if name in self._named:
+            return self._named[name]
         if now in evidence.namers:
-            yield now
-        elif now is not None and far is not None:
-            yield far
+            return now
+        return far if now is not None else None
+
+    def _rival(self, name: str, right: str) -> str | None:
+        """What the chain says that a tag should be, where the ledger says something else."""
+        evidence = self.evidence
+        if name not in evidence.seen or right in evidence.namers:
+            return None
+        others = evidence.here.get(name), (evidence.there or {}).get(name), self._named.get(name)
+        return next((oid for oid in others if oid in evidence.namers), None)
 
     def _was_here(self, name: str) -> bool:
         return name in self.evidence.seen or name in self._named
@@ -119,16 +145,24 @@ class Moved:
         seen = self.evidence.seen.get(name)
         return seen is not None and seen.shared
 
-    def _reasons(self, name: str, right: str, now: str | None, far: str | None) -> Iterator[str]:
+    def _reasons(self, name: str, right: str, rival: str | None) -> Iterator[str]:
         evidence = self.evidence
+        now, far = evidence.here.get(name), (evidence.there or {}).get(name)
         if name in evidence.seen:
             yield f"it was {right[:12]} when it was first seen here"
-        namer = evidence.namers.get(right)
-        if namer:
-            yield f"{namer} names {right[:12]} as the tag before it"
+        for oid in (right, rival):
+            if oid in evidence.namers:
+                yield f"{evidence.namers[oid]} names {oid[:12]} as the tag before it"
         yield f"here it is {now[:12]}" if now else "it is not here"
         if evidence.there is not None:
             yield f"{evidence.remote} has {far[:12]}" if far else f"{evidence.remote} does not have it"
+
+    def _liar(self, namer: str, name: str, oid: str) -> Finding:
+        """A tag that names another one as the one before it that an earlier tag says was not that."""
+        self.models.add(self.evidence.good[namer].says.model)
+        text = f"{namer} names {oid[:12]} as the tag before it, as if {name} were that"
+        text += "; an earlier tag says what it is"
+        return Finding("tag forged", "error", text, self.evidence.cures.delete(namer))
 
     def _unknown(self, oid: str, namer: str) -> Finding:
         """A tag that is not there, and whose object could tell its name, is not there either."""
@@ -157,7 +191,7 @@ class Moved:
         if evidence.there is None:
             return
         mine: dict[str, list[str]] = defaultdict(list)
-        known = {*evidence.there, *self.right, *wrong}
+        known = {*evidence.there, *self.right, *self._forged, *wrong}
         for tag in evidence.tags:
             if tag.name not in known:
                 mine[tag.says.model].append(tag.name)
@@ -186,7 +220,7 @@ class Moved:
         """
         evidence = self.evidence
         there = evidence.there or {}
-        forgotten = {name for name in (*wrong, *self._overruled) if name in evidence.seen}
+        forgotten = {name for name in (*wrong, *self._forged) if name in evidence.seen}
         seen = {name: one for name, one in evidence.seen.items() if name not in forgotten}
         # Of a model whose tags are not what they were, only those that are known to be right.
         sound = {n: tag.oid for n, tag in evidence.good.items() if tag.says.model not in self.models}

@@ -59,7 +59,10 @@ def pending(evidence: Evidence, at: Tip, leave: Collection[str]) -> Iterator[Fin
     except GitregError as error:
         yield Finding("not applicable", "error", f"{at.branch}: {error.message}", error.hint)
         return
+    theirs = {model.file for name, model in planned.desired.models.items() if name in leave}
     for problem in planned.problems:
+        if problem.file in theirs or problem.path in leave:
+            continue
         yield Finding("not applicable", "error", f"{problem} ({at.branch}, {at.commit[:12]})", "gitreg check")
     apply = _apply(registry, at)
     for text in dict.fromkeys(_waiting(planned, leave, evidence)):
