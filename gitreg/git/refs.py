@@ -56,8 +56,9 @@ def delete(root: Path, name: str, old: str) -> None:
 
 def current_branch(root: Path) -> str | None:
     """The branch that is checked out, or None."""
-    ran = run(root, ["symbolic-ref", "--quiet", "--short", "HEAD"])
-    return ran.out if ran.code == 0 else None
+    # In full: where a tag has the branch's name, --short says `heads/main`.
+    ran = run(root, ["symbolic-ref", "--quiet", "HEAD"])
+    return ran.out.removeprefix("refs/heads/") if ran.code == 0 else None
 
 
 def oid(root: Path, ref: str) -> str | None:
@@ -92,9 +93,9 @@ def checked_out(root: Path, branch: str) -> Path | None:
 def default_branch(root: Path, remote: str | None) -> str:
     """The branch whose files count: the remote's HEAD, as last fetched; else main or master; else this."""
     if remote:
-        ran = run(root, ["symbolic-ref", "--quiet", "--short", f"refs/remotes/{remote}/HEAD"])
+        ran = run(root, ["symbolic-ref", "--quiet", f"refs/remotes/{remote}/HEAD"])
         if ran.code == 0:
-            return ran.out.removeprefix(f"{remote}/")
+            return ran.out.removeprefix(f"refs/remotes/{remote}/")
     spaces = [f"refs/remotes/{remote}/"] if remote else []
     for space in [*spaces, "refs/heads/"]:
         for name in ("main", "master"):
