@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from gitreg import flavors, folders
+from gitreg import folders, formats
 from gitreg.errors import Refused
 
 _MOST_UNPACKED, _MOST_OF_ONE, _MOST_READ = 1 << 20, 64 << 10, 1 << 20
@@ -44,7 +44,7 @@ class Seen:
     """
 
     path: str
-    format: flavors.Format = flavors.UNKNOWN
+    format: formats.Format = formats.UNKNOWN
     size: int | None = None
     warnings: list[str] = field(default_factory=list)
     inside: list[Seen] = field(default_factory=list)
@@ -58,10 +58,10 @@ class Seen:
     @property
     def risk(self) -> str:
         """In words, of the whole."""
-        below = {one.risk for one in self.inside} | {flavors.risk(self.format)}
-        if flavors.RUNS_CODE in below:
-            return flavors.RUNS_CODE
-        return flavors.CANNOT_TELL if self.unseen or flavors.CANNOT_TELL in below else flavors.DATA_ONLY
+        below = {one.risk for one in self.inside} | {formats.risk(self.format)}
+        if formats.RUNS_CODE in below:
+            return formats.RUNS_CODE
+        return formats.CANNOT_TELL if self.unseen or formats.CANNOT_TELL in below else formats.DATA_ONLY
 
     def all(self) -> Iterator[Seen]:
         """This, then what is in it."""
@@ -70,20 +70,20 @@ class Seen:
             yield from one.all()
 
 
-def detect(path: Path) -> flavors.Format:
+def detect(path: Path) -> formats.Format:
     """The format of a file or folder. Raises Refused when it is neither."""
     if path.is_dir():
         return detect_files({name: path / name for name in folders.tree_files(path)})
     return _inspect_file(path, path.name).format
 
 
-def detect_files(files: Mapping[str, Path]) -> flavors.Format:
+def detect_files(files: Mapping[str, Path]) -> formats.Format:
     """The format of an artifact, from its files by their names in it."""
-    found = flavors.detect_folder(list(files))
-    if found is flavors.UNKNOWN and len(files) == 1:
+    found = formats.detect_folder(list(files))
+    if found is formats.UNKNOWN and len(files) == 1:
         name, path = next(iter(files.items()))
         return _inspect_file(path, name).format
-    return inspect_files(files, "").format if found is flavors.TRANSFORMERS else found
+    return inspect_files(files, "").format if found is formats.TRANSFORMERS else found
 
 
 def inspect(path: Path, name: str | None = None) -> Seen:
@@ -108,14 +108,14 @@ def inspect(path: Path, name: str | None = None) -> Seen:
 
 def inspect_files(files: Mapping[str, Path | str], name: str) -> Seen:
     """Like `inspect`, of a folder's files by their names in it; a text instead of a path says why not."""
-    seen = Seen(name, flavors.detect_folder(list(files)), 0)
+    seen = Seen(name, formats.detect_folder(list(files)), 0)
     for member, path in sorted(files.items()):
         label = f"{name}!{member}"
         one = _careful(path, label) if isinstance(path, Path) else Seen(label, warnings=[path], unseen=True)
         seen.size = (seen.size or 0) + (one.size or 0)
         _keep(seen, one)
-    if seen.format is flavors.TRANSFORMERS and seen.runs_code:
-        seen.format = flavors.TRANSFORMERS_CODE
+    if seen.format is formats.TRANSFORMERS and seen.runs_code:
+        seen.format = formats.TRANSFORMERS_CODE
     return seen
 
 
@@ -170,7 +170,7 @@ def _inspect_file(path: Path, name: str) -> Seen:
 class _View(io.RawIOBase):
     """Part of a file, as zipfile and tarfile want it; it reads no more at a time than is sane."""
 
-    def __init__(self, at: flavors.At, size: int) -> None:
+    def __init__(self, at: formats.At, size: int) -> None:
         self.at, self.size, self.place = at, size, 0
 
     def seekable(self) -> bool:
@@ -196,16 +196,16 @@ class _View(io.RawIOBase):
         return bytes(data)
 
 
-def _part(at: flavors.At, start: int, size: int) -> flavors.At:
+def _part(at: formats.At, start: int, size: int) -> formats.At:
     return lambda offset, count: at(start + offset, max(0, min(count, size - offset)))
 
 
-def _of(data: bytes) -> flavors.At:
+def _of(data: bytes) -> formats.At:
     return lambda offset, count: data[offset : offset + max(0, count)]
 
 
 def _named(one: Seen) -> Seen:
-    wrong = flavors.mismatch(one.path.rpartition("!")[2], one.format)
+    wrong = formats.mismatch(one.path.rpartition("!")[2], one.format)
     one.warnings += [wrong] if wrong else []
     return one
 
@@ -213,7 +213,7 @@ def _named(one: Seen) -> Seen:
 def _keep(seen: Seen, one: Seen) -> None:
     """Put a member under what it is in, when it is worth a line."""
     _named(one)
-    dull = one.format in (flavors.UNKNOWN, flavors.JSON) or (
+    dull = one.format in (formats.UNKNOWN, formats.JSON) or (
         seen.format.certain and not one.format.runs_code and not one.inside
     )
     if not dull or one.warnings or one.unseen:
@@ -226,16 +226,16 @@ class _Look:
     def __init__(self) -> None:
         self.left = _MOST_UNPACKED
 
-    def look(self, name: str, at: flavors.At, size: int, depth: int = 0) -> Seen:
+    def look(self, name: str, at: formats.At, size: int, depth: int = 0) -> Seen:
         """What is behind `at`."""
-        head = at(0, flavors.HEAD)
+        head = at(0, formats.HEAD)
         zipped = head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
         into = self.zip if zipped else self.tar if _is_tar(head) else None
         unpacked = None if into else self.compressed(at, head)
         if not into and not unpacked:
-            found, warnings = flavors.detect_content(at, size)
-            return Seen(name, found, size, warnings, unseen=found is flavors.OPAQUE)
-        seen = Seen(name, flavors.ARCHIVE, size)
+            found, warnings = formats.detect_content(at, size)
+            return Seen(name, found, size, warnings, unseen=found is formats.OPAQUE)
+        seen = Seen(name, formats.ARCHIVE, size)
         if depth >= _DEEPEST:
             return self.shut(seen, f"archives in archives, more than {_DEEPEST} deep")
         try:
@@ -245,23 +245,23 @@ class _Look:
                 self.layer(seen, *unpacked, depth)
         except _BROKEN as error:
             return self.shut(seen, f"truncated or damaged: {error}")
-        if seen.format is flavors.ARCHIVE and flavors.RUNS_CODE in seen.risk:
-            seen.format = flavors.ARCHIVE_CODE
-        elif seen.format is flavors.ARCHIVE and seen.runs_code:
-            seen.format = flavors.OPAQUE
-        elif seen.format is flavors.NPZ and seen.runs_code:
-            seen.format = flavors.NPZ_OBJECTS
+        if seen.format is formats.ARCHIVE and formats.RUNS_CODE in seen.risk:
+            seen.format = formats.ARCHIVE_CODE
+        elif seen.format is formats.ARCHIVE and seen.runs_code:
+            seen.format = formats.OPAQUE
+        elif seen.format is formats.NPZ and seen.runs_code:
+            seen.format = formats.NPZ_OBJECTS
         return seen
 
     def shut(self, seen: Seen, why: str) -> Seen:
         """Say that something cannot be looked into."""
         seen.warnings.append(why)
         seen.unseen = True
-        if seen.format is flavors.ARCHIVE:
-            seen.format = flavors.OPAQUE
+        if seen.format is formats.ARCHIVE:
+            seen.format = formats.OPAQUE
         return seen
 
-    def compressed(self, at: flavors.At, head: bytes) -> tuple[bytes, bool] | None:
+    def compressed(self, at: formats.At, head: bytes) -> tuple[bytes, bool] | None:
         """The first bytes of what is compressed, and whether these are all; None where nothing is."""
         if head[:4] == b"\x04\x22\x4d\x18":
             return _lz4_start(head), False
@@ -295,8 +295,8 @@ class _Look:
         one = self.look(f"{seen.path}!{inner}", _of(data), len(data) if whole else 1 << 60, depth + 1)
         if not whole:
             one.size, one.warnings = None, [w for w in one.warnings if not w.startswith("truncated")]
-        if one.format is flavors.PICKLE:  # joblib's ways to compress
-            seen.format = flavors.PICKLE
+        if one.format is formats.PICKLE:  # joblib's ways to compress
+            seen.format = formats.PICKLE
             return
         if not data:
             self.shut(seen, "truncated, damaged or too much: it does not unpack")
@@ -307,7 +307,7 @@ class _Look:
 
     # Archives -------------------------------------------------------------------------------
 
-    def zip(self, seen: Seen, at: flavors.At, size: int, depth: int) -> None:
+    def zip(self, seen: Seen, at: formats.At, size: int, depth: int) -> None:
         """Judge a zip by its names, then by the heads of its members."""
         if _directory(at, size) > _MOST_DIRECTORY:
             self.shut(seen, "too many members to look into")
@@ -315,7 +315,7 @@ class _Look:
         with zipfile.ZipFile(cast(BinaryIO, _View(at, size))) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
         names = [info.filename for info in members]
-        seen.format = flavors.detect_zip(names)
+        seen.format = formats.detect_zip(names)
         self.names(seen, names)
         if any(i.file_size > max(100 << 20, 500 * i.compress_size) for i in members):
             seen.warnings.append("a member unpacks to more than 500 times its size: a zip bomb")
@@ -324,9 +324,9 @@ class _Look:
         for info in members[:_MOST_MEMBERS] if not seen.format.runs_code else []:
             _keep(seen, self.member(f"{seen.path}!{info.filename}", info, at, depth))
 
-    def member(self, name: str, info: zipfile.ZipInfo, at: flavors.At, depth: int) -> Seen:
+    def member(self, name: str, info: zipfile.ZipInfo, at: formats.At, depth: int) -> Seen:
         """What a member of a zip is, by its first bytes."""
-        one = Seen(name, flavors.ARCHIVE, info.file_size)
+        one = Seen(name, formats.ARCHIVE, info.file_size)
         if info.flag_bits & 1:
             return self.shut(one, "encrypted")
         local = at(info.header_offset, 30)
@@ -353,7 +353,7 @@ class _Look:
             return self.shut(one, "not looked into: too much to unpack" if not self.left else "truncated")
         return self.look(name, _of(data), info.file_size, depth + 1)
 
-    def tar(self, seen: Seen, at: flavors.At, size: int, depth: int) -> None:
+    def tar(self, seen: Seen, at: formats.At, size: int, depth: int) -> None:
         """Judge a tar by its headers and the heads of its members."""
         count = 0
         with tarfile.open(fileobj=cast(BinaryIO, _View(at, size)), mode="r:") as archive:
@@ -375,7 +375,7 @@ class _Look:
 
     def names(self, seen: Seen, names: list[str]) -> None:
         """Warn of names that lead out of where the archive is unpacked."""
-        climbing = [name for name in names if flavors.climbs(name)]
+        climbing = [name for name in names if formats.climbs(name)]
         if climbing:
             more = f" and {len(climbing) - 1} more" if climbing[1:] else ""
             seen.warnings.append(f"leads out of its folder when unpacked: {climbing[0]}{more}")
@@ -389,7 +389,7 @@ def _is_tar(head: bytes) -> bool:
     return sum(head[:512]) - sum(head[148:156]) + 8 * 32 == int(said, 8)
 
 
-def _directory(at: flavors.At, size: int) -> int:
+def _directory(at: formats.At, size: int) -> int:
     """The size of a zip's directory, before anything reads it; 0 where there is none."""
     tail = at(max(0, size - 65_557), 65_557)
     place = tail.rfind(b"PK\5\6")

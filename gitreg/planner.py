@@ -246,7 +246,7 @@ class Planner:
 
     def format(self, commit: str, file: str) -> str | None:
         """The serialization format of a version's artifact, by its content; None when it is not known."""
-        from gitreg.flavors import UNKNOWN
+        from gitreg.formats import UNKNOWN
 
         found = self.at(commit).workbench.format_of(file)
         return found.key if found is not UNKNOWN else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, detection, doors, flavors, folders, source, versions
+from gitreg import builder, detection, doors, folders, formats, source, versions
 from gitreg.datafiles import plain_samples
 from gitreg.declared import CUSTOM_PYTHON, Batching
 from gitreg.errors import GitregError, InvalidFiles, Refused
@@ -66,7 +66,7 @@ class Added:
 
     folder: str
     type: str
-    format: flavors.Format
+    format: formats.Format
     made: list[str]
     schema: ModelSchema | None
     todo: list[str]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, checker, detection, flavors, folders, git, isolation, memo
+from gitreg import builder, checker, detection, folders, formats, git, isolation, memo
 from gitreg.declared import CUSTOM_PYTHON, Manifest, Named
 from gitreg.errors import GitregError, InvalidFiles, NotSupported, Problem, Refused
 from gitreg.gather import Gathered, parts_of
@@ -157,7 +157,7 @@ class Workbench:
             ordinal=ordinal,
         )
 
-    def format_of(self, file: str) -> flavors.Format:
+    def format_of(self, file: str) -> formats.Format:
         """The serialization format of a model's artifact, by content; it is fetched if need be.
 
         Raises:
@@ -165,7 +165,7 @@ class Workbench:
         """
         gathered = self.registry.gather(file, build=False)
         if gathered.tracked is None:
-            return flavors.UNKNOWN
+            return formats.UNKNOWN
         self._fetch([gathered.tracked])
         files = self.registry.store.artifact(gathered.tracked).files
         return detection.detect_files({name: link.source for name, link in files.items()})

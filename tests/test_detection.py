@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gitreg import detection, flavors
+from gitreg import detection, formats
 from gitreg.errors import Refused
 from tests.support import Workshop, gitreg, run
 
@@ -217,7 +217,7 @@ def test_a_truncated_file_is_said_to_be(what: str, cut: int, tmp_path: Path) -> 
 
 def test_a_truncated_zip_counts_as_running_code(tmp_path: Path) -> None:
     seen = detection.inspect(put(tmp_path / "m.npz", zipped({"a.npy": npy(np.eye(2))})[:-9]))
-    assert seen.format is flavors.OPAQUE and seen.risk == "cannot tell" and seen.runs_code
+    assert seen.format is formats.OPAQUE and seen.risk == "cannot tell" and seen.runs_code
     assert "truncated or damaged" in seen.warnings[0]
 
 
@@ -230,7 +230,7 @@ def test_what_joblib_writes_is_a_pickle(way: Any, tmp_path: Path) -> None:
     joblib = pytest.importorskip("joblib")
     joblib.dump({"w": np.random.default_rng(0).random(20_000)}, tmp_path / "m.joblib", compress=way)
     seen = detection.inspect(tmp_path / "m.joblib")
-    assert (seen.format, seen.warnings) == (flavors.PICKLE, [])
+    assert (seen.format, seen.warnings) == (formats.PICKLE, [])
 
 
 def test_what_skops_writes_is_data(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_what_skops_writes_is_data(tmp_path: Path) -> None:
     linear = pytest.importorskip("sklearn.linear_model")
     io_.dump(linear.LinearRegression().fit(np.eye(2), [1, 2]), tmp_path / "m.skops")
     seen = detection.inspect(tmp_path / "m.skops")
-    assert (seen.format, seen.risk, seen.runs_code) == (flavors.SKOPS, "data only", False)
+    assert (seen.format, seen.risk, seen.runs_code) == (formats.SKOPS, "data only", False)
 
 
 def test_what_torch_writes_is_told_apart(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_archives_are_looked_into_only_so_deep(tmp_path: Path) -> None:
     for _ in range(6):
         data = zipped({"m.zip": data})
     seen = detection.inspect(put(tmp_path / "m.zip", data))
-    assert seen.format is flavors.OPAQUE and seen.runs_code
+    assert seen.format is formats.OPAQUE and seen.runs_code
     assert "more than 3 deep" in list(seen.all())[-1].warnings[0]
 
 
@@ -385,7 +385,7 @@ def test_a_pickle_among_safetensors_is_no_data_only_folder(tmp_path: Path) -> No
     put(tmp_path / "f" / "model.safetensors", SAFETENSORS)
     assert detection.inspect(tmp_path / "f").risk == "data only"
     put(tmp_path / "f" / "optimizer.bin", pickle.dumps(1))
-    assert detection.detect(tmp_path / "f") is flavors.TRANSFORMERS_CODE
+    assert detection.detect(tmp_path / "f") is formats.TRANSFORMERS_CODE
 
 
 def test_links_pipes_and_unreadable_files_are_findings(tmp_path: Path) -> None:
