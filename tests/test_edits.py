@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gitreg.documents import parse
-from gitreg.edits import set_artifacts, set_entries, set_version
+from gitreg.edits import set_artifacts, set_entries, set_fields, set_version
 from gitreg.errors import GitregError, InvalidFiles, Refused
 
 FILE = "stages/production.yaml"
@@ -393,3 +393,37 @@ def test_random_text_is_edited_rightly_or_refused() -> None:
 def test_many_entries_at_once() -> None:
     changes = {f"model-{number:04}": "1.2.0" for number in range(300)}
     assert data(set_entries("# top\n", FILE, changes)) == changes
+
+
+FIELDS: list[tuple[str, str, dict[tuple[str, ...], Any], str]] = [
+    ("m.yaml", "name: a\n", {("metrics", "mae"): 1.5}, "name: a\nmetrics:\n  mae: 1.5\n"),
+    ("m.yaml", "metrics: {mae: 2} # old\n", {("metrics", "mae"): 1.5}, "metrics: {mae: 1.5} # old\n"),
+    (
+        "m.yaml",
+        "name: a\n",
+        {("lineage", "data"): [{"name": "x", "md5": "0"}, {"name": "y"}]},
+        'name: a\nlineage:\n  data:\n    - {name: x, md5: "0"}\n    - {name: y}\n',
+    ),
+    ("m.json", '{"mae": 0.50, "b": [1]}\n', {("mae",): 0.25}, '{"mae": 0.25, "b": [1]}\n'),
+    (
+        "m.json",
+        '{\n  "b": 1e-5\n}\n',
+        {("mae",): 0.25, ("t", "é"): "x"},
+        '{\n  "b": 1e-5,\n  "mae": 0.25,\n  "t": {"é": "x"}\n}\n',
+    ),
+    ("m.json", "{}\n", {("mae",): 0.25}, '{\n  "mae": 0.25\n}\n'),
+    ("m.json", '{\n\t"b": 1\n}', {("mae",): 0.25}, '{\n\t"b": 1,\n\t"mae": 0.25\n}'),
+]
+
+
+@pytest.mark.parametrize(("file", "text", "changes", "expected"), FIELDS)
+def test_fields_of_yaml_and_json(
+    file: str, text: str, changes: dict[tuple[str, ...], Any], expected: str
+) -> None:
+    assert set_fields(text, file, changes) == expected
+    assert set_fields(expected, file, changes) == expected
+
+
+def test_a_field_below_what_is_no_mapping_is_refused() -> None:
+    with pytest.raises(Refused, match="'metrics' is not a mapping"):
+        set_fields("metrics: m.json\n", "m.yaml", {("metrics", "mae"): 1.0})
