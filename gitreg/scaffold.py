@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, detection, doors, folders, formats, source, versions
+from gitreg import builder, doors, folders, formats, origins, source, versions
 from gitreg.datafiles import plain_samples
 from gitreg.declared import CUSTOM_PYTHON, Batching
 from gitreg.errors import GitregError, InvalidFiles, Refused
-from gitreg.manifest import contain, read_manifest
+from gitreg.manifest import read_manifest
 from gitreg.model import DataType
 from gitreg.names import mapped
+from gitreg.origins.desk import Brought, Desk, absolute
 from gitreg.packages import Parts, yaml_bytes
 from gitreg.registry import Registry
 from gitreg.schema import array_of, infer_schema
@@ -26,9 +24,6 @@ if TYPE_CHECKING:
     from gitreg.model import ModelSchema
 
 __all__ = ["Added", "NewModel", "init", "new"]
-
-# In a model's folder while `new` makes it; lists what it has made so far.
-_MARKER = ".gitreg-new"
 
 
 @dataclass
@@ -72,20 +67,18 @@ class Added:
     todo: list[str]
 
 
-def new(registry: Registry, name: str, origin: Path, asked: NewModel) -> Added:
-    """Add a model: take its artifact, track it with DVC, infer its schema, write its manifest.
+def new(registry: Registry, name: str, origin: str, asked: NewModel) -> Added:
+    """Add a model: bring its artifact from where it is, infer its schema, write its manifest.
 
     Args:
-        origin: a file or folder; it is copied into the model's folder unless it lies there already,
-            and is never moved or changed.
+        origin: where it comes from; see `origins`.
 
     Raises:
         Refused: the name is taken or invalid, or there is nothing at `origin`. What was made until
             then is removed again.
+        Outside: what is needed from elsewhere cannot be had.
     """
     name, title = mapped(name)
-    if not os.path.lexists(origin):
-        raise Refused(f"{origin} does not exist")
     folder = registry.root / "models" / name
     relative = folder.relative_to(registry.root).as_posix()
     taken = [m.file for m in registry.models() if m.name == name]
@@ -96,86 +89,39 @@ def new(registry: Registry, name: str, origin: Path, asked: NewModel) -> Added:
         )
     version = asked.version or versions.first(registry.file.scheme)
     asked = replace(asked, version=version, title=title)
-    return _Adder(registry, name, folder, asked).add(_absolute(origin))
+    desk = Desk(registry, name, folder)
+    with desk.making():
+        return _Adder(desk, asked).add(origin)
 
 
 class _Adder:
-    def __init__(self, registry: Registry, name: str, folder: Path, asked: NewModel) -> None:
-        self.registry, self.name, self.folder, self.asked = registry, name, folder, asked
-        self.origin = folder
-        self.made: list[Path] = []
+    def __init__(self, desk: Desk, asked: NewModel) -> None:
+        self.desk, self.asked = desk, asked
+        self.registry, self.name, self.folder = desk.registry, desk.name, desk.folder
         self.todo: list[str] = []
 
-    def add(self, origin: Path) -> Added:
-        """Add the model, or leave nothing of it; also when this is killed, once `new` runs again."""
-        was_there = self.folder.exists()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        marker = self.folder / _MARKER
-        try:
-            with open(marker, "a+") as self.marker:
-                try:
-                    fcntl.flock(self.marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    raise Refused(f"another gitreg new {self.name} is running") from None
-                self.sweep()
-                try:
-                    return self._add(origin)
-                except BaseException:
-                    self.remove(self.made)
-                    raise
-                finally:
-                    marker.unlink()
-        finally:
-            if not was_there and not any(self.folder.iterdir()):
-                self.folder.rmdir()
-
-    def note(self, path: Path) -> None:
-        """Write down that a path is about to be made, so that it can be removed again."""
-        self.made.append(path)
-        self.marker.write(f"{path.relative_to(self.folder).as_posix()}\n")
-        self.marker.flush()
-
-    def sweep(self) -> None:
-        """Remove what a killed `new` of this model made, unless it was as good as done."""
-        if (self.folder / "model.yaml").exists():
-            return
-        self.marker.seek(0)
-        left = [self.folder / line for line in self.marker.read().splitlines()]
-        self.remove([path for path in left if _below(path, [self.folder]) and ".." not in path.parts])
-        self.marker.truncate(0)
-
-    @staticmethod
-    def remove(paths: Sequence[Path]) -> None:
-        """Remove files and folders that this made."""
-        for path in reversed(paths):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-
-    def _add(self, origin: Path) -> Added:
-        self.origin = origin
-        found = detection.detect(origin)
-        kind = self.asked.type or (CUSTOM_PYTHON if self.asked.model_class else found.type)
-        artifact = self.take(origin, origin.name if origin.is_file() else "artifacts")
+    def add(self, origin: str) -> Added:
+        brought = origins.kind_of(origin).bring(self.desk, origin)
+        kind = self.asked.type or (CUSTOM_PYTHON if self.asked.model_class else brought.format.type)
         samples = (
-            self.take(_absolute(self.asked.samples), f"samples{self.asked.samples.suffix}")
+            self.desk.take(absolute(self.asked.samples), f"samples{self.asked.samples.suffix}")
             if self.asked.samples
             else None
         )
-        code, model_class = self.code(kind, artifact)
-        self.track(artifact)
-        schema = self.infer(samples, artifact, code, model_class)
-        manifest = self.manifest(kind, artifact, code, model_class, samples, schema)
-        self.write(manifest)
-        self.doors(artifact)
+        code, model_class = self.code(kind, brought)
+        if brought.track and brought.place:
+            self.desk.track(brought.place)
+        schema = self.infer(samples, brought, code, model_class)
+        self.write(self.manifest(kind, brought, code, model_class, samples, schema))
+        if brought.place:
+            self.doors(brought.place)
         return Added(
             self.folder.relative_to(self.registry.root).as_posix(),
             kind,
-            found,
-            [p.relative_to(self.registry.root).as_posix() for p in self.made],
+            brought.format,
+            [p.relative_to(self.registry.root).as_posix() for p in self.desk.made],
             schema,
-            self.todo,
+            self.todo + brought.todo,
         )
 
     def doors(self, artifact: Path) -> None:
@@ -193,69 +139,38 @@ class _Adder:
             InvalidFiles: what was asked for is not valid in a manifest.
         """
         file = self.folder / "model.yaml"
-        self.note(file)
+        self.desk.note(file)
         head = "# yaml-language-server: $schema=../../schemas/model.schema.json\n"
         file.write_bytes(head.encode() + b"".join(_field(key, value) for key, value in manifest.items()))
         problems = read_manifest(self.registry.root, file.relative_to(self.registry.root).as_posix()).problems
         if problems:
             raise InvalidFiles(problems, "nothing was made")
 
-    def take(self, origin: Path, name: str, but: Sequence[Path] = ()) -> Path:
-        """Bring a file or folder into the model's folder, without the files that come on their own."""
-        if origin.is_relative_to(self.folder):
-            refused = contain(self.registry.root, "", origin.relative_to(self.registry.root).as_posix())[1]
-            if refused:
-                raise Refused(refused)
-            return origin
-        target = self.folder / name
-        if os.path.lexists(target):
-            raise Refused(f"{target} exists already", "move it away, or name it as the source")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.note(target)
-        if origin.is_dir():
-            files = [f for f in folders.tree_files(origin) if not _below(origin / f, but)]
-            if not files:
-                raise Refused(f"{origin} is an empty folder")
-            for file in files:
-                (target / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(origin / file, target / file)
-        else:
-            shutil.copyfile(origin, target)
-        return target
-
-    def code(self, kind: str, artifact: Path) -> tuple[Path | None, str | None]:
+    def code(self, kind: str, brought: Brought) -> tuple[Path | None, str | None]:
         """The import root and the class; a first draft of both where the author has none yet."""
         if kind != CUSTOM_PYTHON:
             return None, None
         if self.asked.model_class:
-            root = _absolute(self.asked.code) if self.asked.code else self.folder
+            root = absolute(self.asked.code) if self.asked.code else self.folder
             if self.asked.code and not root.is_relative_to(self.registry.root):
-                others = [self.origin, *([_absolute(self.asked.samples)] if self.asked.samples else [])]
-                root = self.take(root, "src", others)
+                samples = [absolute(self.asked.samples)] if self.asked.samples else []
+                root = self.desk.take(root, "src", [*brought.taken, *samples])
             return root, self.asked.model_class
         cls = "".join(part.capitalize() for part in self.name.split("-"))
         module = f"{self.name.replace('-', '_')}_model"
         root, file = self.folder / "src", self.folder / "src" / f"{module}.py"
         if file.exists():
             raise Refused(f"{file} exists already", f"--class {module}.YourClass --code {root} uses it")
-        self.note(file if root.exists() else root)
+        self.desk.note(file if root.exists() else root)
         root.mkdir(parents=True, exist_ok=True)
-        what = f"the file `{artifact.name}`" if artifact.is_file() else "the folder of the artifact"
+        place = brought.place
+        what = f"the file `{place.name}`" if place and place.is_file() else "the folder of the artifact"
         file.write_text(template("model_class.py.txt").format(title=cls, cls=cls, what=what))
         self.todo.append(f"write save, load and predict in {file.relative_to(self.registry.root).as_posix()}")
         return root, f"{module}.{cls}"
 
-    def track(self, artifact: Path) -> None:
-        pointer = artifact.with_name(artifact.name + ".dvc")
-        if pointer.exists():
-            return
-        ignore = self.folder / ".gitignore"
-        for file in [pointer] if ignore.exists() else [pointer, ignore]:
-            self.note(file)
-        self.registry.store.add(artifact)
-
     def infer(
-        self, samples: Path | None, artifact: Path, code: Path | None, model_class: str | None
+        self, samples: Path | None, brought: Brought, code: Path | None, model_class: str | None
     ) -> ModelSchema | None:
         """The schema of the sample inputs, and of what the model answers to them."""
         if samples is None:
@@ -271,20 +186,23 @@ class _Adder:
         if not model_class or code is None or self.asked.model_class is None:
             self.todo.append("declare schema.outputs; what is there is a placeholder")
             return schema
-        answers = self.ask(plain, schema, artifact, code, model_class)
+        answers = self.ask(plain, schema, brought, code, model_class)
         return replace(schema, output_schema=infer_schema(answers).input_schema)
 
     def ask(
-        self, plain: list[Any], schema: ModelSchema, artifact: Path, code: Path, model_class: str
+        self, plain: list[Any], schema: ModelSchema, brought: Brought, code: Path, model_class: str
     ) -> list[Any]:
         """The model's answers to its samples, from an isolated process that expects nothing of them."""
-        tree = source.Tree((code,), self.registry.root, self.registry.root, hidden=(artifact,))
+        if brought.bytes is None:
+            raise Refused("without an artifact the outputs cannot be inferred", "leave out --samples")
+        hidden = (brought.place,) if brought.place else ()
+        tree = source.Tree((code,), self.registry.root, self.registry.root, hidden=hidden)
         files = source.bundle(model_class, tree).files
         items = {item.name: item for item in schema.input_schema}
         samples = tuple({name: array_of(items[name], value) for name, value in one.items()} for one in plain)
         parts = Parts(
             name=self.name,
-            artifact=builder.local_artifact(artifact),
+            artifact=brought.bytes(),
             schema=replace(schema, output_schema=[]),
             model_class=model_class,
             code={path: file.read_bytes() for path, file in files.items()},
@@ -306,43 +224,43 @@ class _Adder:
     def manifest(
         self,
         kind: str,
-        artifact: Path,
+        brought: Brought,
         code: Path | None,
         model_class: str | None,
         samples: Path | None,
         schema: ModelSchema | None,
     ) -> dict[str, Any]:
-        def below(path: Path) -> str:
-            return Path(os.path.relpath(path, self.folder)).as_posix()
-
-        data: dict[str, Any] = {"name": self.name}
-        data |= {"title": self.asked.title} if self.asked.title else {}
-        data["version"] = self.asked.version
-        data["description"] = self.asked.description or f"Say in a sentence what {self.name} predicts."
-        if not self.asked.description:
+        """What model.yaml says: what was asked for, what the source knows, what is left to its author."""
+        asked, data = self.asked, {**brought.fields, "name": self.name, "type": kind}
+        data["version"] = asked.version
+        data["title"] = asked.title or data.get("title")
+        data["description"] = asked.description or data.get("description")
+        if not data["description"]:
+            data["description"] = f"Say in a sentence what {self.name} predicts."
             self.todo.append("describe the model in model.yaml")
-        data["type"] = kind
         if model_class:
-            data |= {"model_class": model_class, "code": below(code) if code else "."}
-        data["artifact"] = below(artifact)
-        if schema is not None or model_class:
+            data |= {"model_class": model_class, "code": self.desk.below(code) if code else "."}
+        data["artifact"] = brought.artifact
+        if schema is not None or (model_class and "schema" not in data):
             data["schema"] = _schema_data(schema)
         if samples is not None:
-            data["sample_data"] = below(samples)
-        if self.asked.requirements or model_class:
-            data["requirements"] = list(self.asked.requirements) or ["numpy>=1.24"]
-        if self.asked.custom_batching:
+            data["sample_data"] = self.desk.below(samples)
+        if asked.requirements:
+            data["requirements"] = list(asked.requirements)
+        elif model_class and "requirements" not in data:
+            data["requirements"] = ["numpy>=1.24"]
+        if asked.custom_batching:
             data["batching"] = {"custom": True}
-        return data
+        order = {key: i for i, key in enumerate(_ORDER)}
+        return {key: data[key] for key in sorted(data, key=lambda key: order[key]) if data[key] is not None}
 
 
-def _absolute(path: Path) -> Path:
-    """Without `..`, so that what lies below a folder can be told by its parts."""
-    return Path(os.path.abspath(path))
-
-
-def _below(file: Path, places: Sequence[Path]) -> bool:
-    return any(file == place or place in file.parents for place in places)
+# The fields of a manifest, as a reader wants them.
+_ORDER = (
+    *("name", "title", "version", "description", "owners", "tags", "type", "model_class", "code"),
+    *("include_import_prefixes", "artifact", "image", "schema", "sample_data", "requirements", "batching"),
+    *("triton", "params", "metrics", "lineage", "license", "card", "release"),
+)
 
 
 def _field(key: str, value: Any) -> bytes:

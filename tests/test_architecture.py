@@ -16,7 +16,7 @@ HOUSE = Path(gitreg.__file__).parent
 ORDER = ("DOOR", "WORK", "HAND", "RULE", "WORD")
 ROOMS = {
     "DOOR": "__init__ __main__ cli",
-    "WORK": "registry repository worktree workbench builder gather checker packager loader verifier starter scaffold detection snapshot planner rules doors review rendering needs applier promoter bumper resolver warden doctor fsck",
+    "WORK": "registry repository worktree workbench builder gather checker packager loader verifier starter scaffold origins detection snapshot planner rules doors review rendering needs applier promoter bumper resolver warden doctor fsck",
     "HAND": "manifest datafiles git store source isolation folders memo ledger server forge",
     "RULE": "documents schema imports packages formats stagefile history plan compatibility gates edits sheet",
     "WORD": "names versions model declared desired recorded errors reports version",

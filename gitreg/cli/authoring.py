@@ -113,7 +113,7 @@ def new(
         version,
         custom_batching=custom_batching,
     )
-    added = scaffold.new(output.registry(), name, Path(origin), asked)
+    added = scaffold.new(output.registry(), name, origin, asked)
     if json_:
         data: dict[str, Any] = {
             "name": added.folder.rpartition("/")[2],

@@ -1,0 +1,175 @@
+"""A model's folder while it is made: what was made is known, and goes again if the whole fails."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from gitreg import folders, formats
+from gitreg.declared import Artifact
+from gitreg.errors import Refused
+from gitreg.manifest import contain
+
+if TYPE_CHECKING:
+    from gitreg.registry import Registry
+
+# In a model's folder while `new` makes it; lists what it has made so far.
+_MARKER = ".gitreg-new"
+
+
+@dataclass
+class Brought:
+    """What a source brings.
+
+    Attributes:
+        artifact: what the manifest says of it; None without one.
+        place: where it lies on disk, if it lies anywhere.
+        bytes: gives its files.
+        format: what it is, by its content.
+        fields: what the source knows of the manifest's other fields.
+        taken: files and folders outside of the model's folder that came with it.
+        track: whether DVC is still to be told of it.
+        todo: what is left for the author, one line each.
+    """
+
+    artifact: Any = None
+    place: Path | None = None
+    bytes: Callable[[], Artifact] | None = None
+    format: formats.Format = formats.UNKNOWN
+    fields: dict[str, Any] = field(default_factory=dict)
+    taken: list[Path] = field(default_factory=list)
+    track: bool = False
+    todo: list[str] = field(default_factory=list)
+
+
+class Desk:
+    """Where one model is made.
+
+    Args:
+        folder: of the model; it may hold files of its author's already.
+    """
+
+    def __init__(self, registry: Registry, name: str, folder: Path) -> None:
+        self.registry, self.name, self.folder = registry, name, folder
+        self.made: list[Path] = []
+        self._marker: IO[str] | None = None
+
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """Make the model, or leave nothing of it; also when this is killed, once `new` runs again.
+
+        Raises:
+            Refused: somebody else is making it.
+        """
+        was_there = self.folder.exists()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        marker = self.folder / _MARKER
+        try:
+            with open(marker, "a+") as self._marker:
+                try:
+                    fcntl.flock(self._marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    raise Refused(f"another gitreg new {self.name} is running") from None
+                self._sweep()
+                try:
+                    yield
+                except BaseException:
+                    _remove(self.made)
+                    raise
+                finally:
+                    marker.unlink()
+        finally:
+            if not was_there and not any(self.folder.iterdir()):
+                self.folder.rmdir()
+
+    def note(self, path: Path) -> None:
+        """Write down that a path is about to be made, so that it can be removed again."""
+        assert self._marker
+        self.made.append(path)
+        self._marker.write(f"{path.relative_to(self.folder).as_posix()}\n")
+        self._marker.flush()
+
+    def _sweep(self) -> None:
+        """Remove what a killed `new` of this model made, unless it was as good as done."""
+        assert self._marker
+        if (self.folder / "model.yaml").exists():
+            return
+        self._marker.seek(0)
+        left = [self.folder / line for line in self._marker.read().splitlines()]
+        _remove([path for path in left if is_below(path, [self.folder]) and ".." not in path.parts])
+        self._marker.truncate(0)
+
+    def below(self, path: Path) -> str:
+        """A path as the manifest writes it."""
+        return Path(os.path.relpath(path, self.folder)).as_posix()
+
+    def take(self, origin: Path, name: str, but: Sequence[Path] = ()) -> Path:
+        """Bring a file or folder into the model's folder; where it lies there already, it stays.
+
+        Args:
+            name: what it is called there.
+            but: what of a folder is left out.
+        """
+        if origin.is_relative_to(self.folder):
+            refused = contain(self.registry.root, "", origin.relative_to(self.registry.root).as_posix())[1]
+            if refused:
+                raise Refused(refused)
+            return origin
+        target = self.free(name)
+        if origin.is_dir():
+            files = [f for f in folders.tree_files(origin) if not is_below(origin / f, but)]
+            if not files:
+                raise Refused(f"{origin} is an empty folder")
+            for file in files:
+                (target / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(origin / file, target / file)
+        else:
+            shutil.copyfile(origin, target)
+        return target
+
+    def free(self, name: str) -> Path:
+        """A path in the model's folder at which something is about to be made.
+
+        Raises:
+            Refused: there is something already.
+        """
+        target = self.folder / name
+        if os.path.lexists(target):
+            raise Refused(f"{target} exists already", "move it away, or name it as the source")
+        self.note(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def track(self, artifact: Path) -> None:
+        """Track an artifact with DVC, unless it is tracked."""
+        pointer = artifact.with_name(artifact.name + ".dvc")
+        if pointer.exists():
+            return
+        ignore = self.folder / ".gitignore"
+        for file in [pointer] if ignore.exists() else [pointer, ignore]:
+            self.note(file)
+        self.registry.store.add(artifact)
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in reversed(paths):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def absolute(path: str | Path) -> Path:
+    """Without `..`, so that what lies below a folder can be told by its parts."""
+    return Path(os.path.abspath(path))
+
+
+def is_below(file: Path, places: Sequence[Path]) -> bool:
+    """Whether a file is one of some places, or lies below one."""
+    return any(file == place or place in file.parents for place in places)
