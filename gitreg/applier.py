@@ -15,6 +15,8 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitreg import folders, git, planner
@@ -273,8 +275,7 @@ class Applier:
                 chain.time = max(now, chain.time + 1)
                 message = f"{self.message(action, planned)}\nGitreg-Previous: {chain.oid or 'none'}"
                 todo.append((str(name), action.commit, chain.time, message))
-            with self.registry.scratch() as folder:
-                oids = objects.write_tags(self.root, todo, folder)
+            oids = objects.write_tags(self.root, todo, self.aside)
             for (name, action), oid in zip(some, oids, strict=True):
                 chains[action.model].oid = oid
                 made[f"refs/tags/{name}"] = (name, oid)
@@ -329,7 +330,19 @@ class Applier:
             for left in (folder / "gitreg").glob(f"{folders.ASIDE}*"):
                 if not (left / "lock").exists():  # whose owner was removing it
                     shutil.rmtree(left, ignore_errors=True)
-            yield
+            shutil.rmtree(self.aside, ignore_errors=True)
+            self.aside.mkdir()
+            try:
+                yield
+            finally:
+                shutil.rmtree(self.aside, ignore_errors=True)
+
+    @cached_property
+    def aside(self) -> Path:
+        """A folder to make things in, while this is locked."""
+        folder = git.git_folder(self.root)
+        assert folder
+        return folder / "gitreg" / "aside"
 
 
 class _Chain:

@@ -349,13 +349,12 @@ class Promoter:
 
     def _put(self, top: Path, files: Mapping[str, bytes | None]) -> None:
         """Write files, or remove them (None), in the work tree and the index."""
-        with self.registry.scratch() as folder:
-            for path, data in files.items():
-                if data is None:
-                    (top / path).unlink(missing_ok=True)
-                else:
-                    _replace(top / path, data, folder / "file")
-            transactions.add(top, list(files), folder / "index")
+        for path, data in files.items():
+            if data is None:
+                (top / path).unlink(missing_ok=True)
+            else:
+                _replace(top / path, data, self.applier.aside / "file")
+        transactions.add(top, list(files), self.applier.aside / "index")
 
 
 def _replace(file: Path, data: bytes, aside: Path) -> None:
