@@ -3,6 +3,7 @@ never a lost, moved or half-written tag, here or there."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -158,6 +159,30 @@ def test_a_hostile_default_branch_of_the_remote_is_a_branch(team: Team) -> None:
         "Promote"
     )
     team.done("promote", "adder", "archived", "--push")
+
+
+def test_a_remote_whose_name_is_an_option(team: Team) -> None:
+    """Not by `git remote add`, but by a hand in .git/config."""
+    team.git("config", "remote.--mirror.url", team.hub)
+    team.git("config", "remote.--mirror.fetch", "+refs/heads/*:refs/remotes/--mirror/*")
+    done = team.done("promote", "adder", "staging", "--apply", "--remote=--mirror")
+    assert "on --mirror/main, 1 tag written" in done.stdout
+    team.done("promote", "adder", "archived", "--push", "--remote=--mirror")
+    assert team.tags() == ["adder#staging#1"] and "refs/heads/promote/adder-1.1.0-archived" in team.there()
+
+
+@pytest.mark.parametrize("name", ["--upload-pack=x", "-x", "a b", "a\nb", "a/b", "x@y", "x#1"])
+def test_files_with_names_that_tags_could_not_hold_are_refused(team: Team, name: str) -> None:
+    team.manifest(name=name)
+    file = team.root / "registry.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("archived:", f"{json.dumps(name)}:"))
+    team.commit("names")
+    refused(team.gitreg("apply"), 1, "registry.yaml:", "is not a stage name")
+    file.write_text(text)
+    team.commit("the model alone")
+    refused(team.gitreg("apply"), 1, "models/adder/model.yaml:2:11: name: ", "is not a model name")
+    assert team.git("tag").split() == ["adder@v1.0.0", "adder@v1.1.0"]
 
 
 @pytest.mark.parametrize(
@@ -436,17 +461,22 @@ def test_other_tags_may_move_as_they_like(team: Team) -> None:
 
 
 def test_settings_that_prune_or_push_more_do_not_count(team: Team) -> None:
-    """`fetch.pruneTags` would delete what was registered here and is not pushed yet."""
-    for key in ("fetch.prune", "fetch.pruneTags", "remote.origin.pruneTags", "push.followTags"):
+    """`fetch.prune` would delete what was registered here and is not pushed yet."""
+    team.clone("other").done("promote", "adder@1.0.0", "archived", "--apply")
+    team.git("pull", "-q", "--no-tags")
+    for key in ("fetch.prune", "fetch.pruneTags", "push.followTags"):
         team.git("config", key, "true")
     team.manifest(version="1.2.0")
     team.commit("another")
-    team.done("register", "adder")
     team.git("tag", "-a", "-m", "mine", "private")
     team.git("tag", "light@v1.0.0")
     team.git("push", "-q", "--no-follow-tags", "origin", "main")
+    team.done("register", "adder")
+    registered = team.git("rev-parse", "adder@v1.2.0")
+    assert "adder#archived#1" not in team.git("tag").split(), "there is something to fetch"
     team.done("promote", "adder@1.0.0", "staging", "--apply")
     assert {"adder@v1.2.0", "private", "light@v1.0.0"} <= set(team.git("tag").split())
+    assert team.git("rev-parse", "adder@v1.2.0") == registered
     assert "private" not in team.there() and "light" not in team.there()
 
 
