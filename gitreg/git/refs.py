@@ -14,7 +14,8 @@ from gitreg.git.transactions import ITS_OWN, check_alive, journal
 from gitreg.names import is_like_a_tag, parse_tag
 from gitreg.recorded import OddTag, Tag
 
-_FIELDS = "refname:strip=2", "objecttype", "objectname", "*objecttype", "*objectname", "taggerdate:unix"
+# `type` and `object` are what the tag itself says: Git need not look at 115,000 commits for them.
+_FIELDS = "refname:strip=2", "objecttype", "objectname", "type", "object", "taggerdate:unix"
 _FORMAT = "%00".join(f"%({field})" for field in _FIELDS)
 # One per model, moved with every push of its tags: two pushes at once cannot both succeed, though the
 # names of their tags differ. It can be deleted at any time.
