@@ -3,7 +3,7 @@
 - state follows tagger time; tags of one second follow their counters;
 - an assignment holds until its own version is unassigned from that stage, or deregistered;
 - a stage tag means the version that was registered at its commit;
-- lightweight tags record nothing.
+- lightweight tags record nothing. Neither does one whose object has another name: GTO takes it for that one.
 
 Where several versions of a model are assigned to one stage, the one that was assigned last is in it. So
 says `gto show`; with `--sort semver` it names the highest, and so `plan` unassigns higher ones before a

@@ -76,8 +76,8 @@ def _hindrance(version: str, commit: str, known: ModelRecord) -> str | None:
     tag = f"{known.name}@v{version}"
     if tag in known.taken:
         return (
-            f"the tag {tag} is there and records nothing, as it is no annotated tag of a commit: "
-            f"git tag -d {tag}, and git push REMOTE :refs/tags/{tag}"
+            f"the tag {tag} is there and records nothing, as it is no annotated tag of a commit with "
+            f"that name: git tag -d {tag}, and git push REMOTE :refs/tags/{tag}"
         )
     other = next((v.version for v in known.versions.values() if v.tag.commit == commit), None)
     if other:

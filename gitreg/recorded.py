@@ -37,7 +37,12 @@ class Tag(NamedTuple):
 
 
 class OddTag(NamedTuple):
-    """A tag that uses a registry's signs and records nothing: lightweight, unparsable, not of a commit."""
+    """A tag that uses a registry's signs and records nothing.
+
+    Attributes:
+        kind: "lightweight", "unparsable", "renamed" (it bears the object of another tag), or "of a tree" and
+            the like.
+    """
 
     name: str
     oid: str
@@ -93,7 +98,7 @@ class ModelRecord:
         tags: all of them, as they took effect.
         first: the tag that registered its first version.
         deprecated: the tag that says so, if it is the last of all.
-        taken: names of its tags that record nothing: lightweight ones, or those of a tree.
+        taken: names of its tags that record nothing: lightweight ones, renamed ones, or those of a tree.
     """
 
     name: str

@@ -541,16 +541,32 @@ def test_forged_tags_that_break_gto(
     assert gto_show(shop.root).returncode != 0
     finding = shop.only("tag breaks gto")
     assert finding.level == "error"
-    assert f"{name} makes `gto show` fail for everybody: {words}" in finding.detail
+    assert (
+        finding.detail.startswith(name)
+        and f"for everybody{' while this tag is there' * bool(inner)}: {words}" in finding.detail
+    )
     shop.cured(finding)
     assert gto_show(shop.root).returncode == 0
 
 
-def test_a_tag_with_the_object_of_another_one(shop: Shop) -> None:
-    shop.git("update-ref", "refs/tags/adder@v9.0.0", shop.oid("adder@v1.0.0"))
+@pytest.mark.parametrize("name", ["adder@v9.0.0", "adder#production#9"])
+def test_a_tag_with_the_object_of_another_one_records_nothing(shop: Shop, name: str) -> None:
+    before = gto_show(shop.root).stdout
+    shop.git("update-ref", f"refs/tags/{name}", shop.oid("adder@v1.0.0"))
     finding = shop.only("tag renamed")
-    assert "adder@v9.0.0 bears another tag's object, adder@v1.0.0" in finding.detail
+    assert f"{name} records nothing: it bears the object of adder@v1.0.0, and GTO" in finding.detail
+    assert gto_show(shop.root).stdout == before
+    assert name not in {tag.name for tag in refs.tags(shop.root)[0]}
     shop.cured(finding)
+
+
+def test_a_version_whose_name_a_renamed_tag_has_taken_is_not_registered_over_it(shop: Shop) -> None:
+    shop.git("update-ref", "refs/tags/adder@v9.0.0", shop.oid("adder@v1.0.0"))
+    shop.manifest(version="9.0.0")
+    shop.git("commit", "-qam", "nine")
+    done = shop.gitreg("plan")
+    assert done.returncode == 1
+    assert "the tag adder@v9.0.0 is there and records nothing" in done.stderr + done.stdout
 
 
 @pytest.mark.parametrize(

@@ -75,9 +75,7 @@ class Judge:
             return
         self._blamed.add(tag.name)
         text = f"{tag.name} {text}"
-        inner = self.evidence.of(tag).name
-        copied = inner != tag.name and self.evidence.here.get(inner) == tag.oid
-        namer = None if copied else self.evidence.namers.get(tag.oid)
+        namer = self.evidence.namers.get(tag.oid)
         if namer is None:
             self.wrong.add(tag.name)
             self.findings.append(Finding(kind, level, text, self.cures.delete(tag.name)))
@@ -107,6 +105,10 @@ class Judge:
         elif said is None and odd.kind != "unparsable":
             text = f"{name} records nothing: it is lightweight, and GTO and gitreg read annotated tags only"
             self.findings.append(Finding("tag lightweight", "warning", text, delete))
+        elif odd.kind == "renamed" and said:
+            text = f"{name} records nothing: it bears the object of {shown(said.name)}"
+            text += ", and GTO takes it for that"
+            self.findings.append(Finding("tag renamed", "error", text, delete))
         elif odd.kind != "unparsable":
             text = f"{name} records nothing: it is a tag {odd.kind}, not of a commit"
             self.findings.append(Finding("tag not of a commit", "warning", text, delete))
@@ -151,10 +153,6 @@ class Judge:
             if why := gto.fails_on(tag.name, said):
                 text = f"makes `gto show` fail for everybody: {why}"
                 self.blame(tag, "tag breaks gto", text, mend=partial(self.cures.delete, tag.name))
-            elif said.type == "tag":
-                self.blame(tag, "tag not of a commit", "names another tag, and GTO sees no commit", "warning")
-            elif said.name != tag.name:
-                self.blame(tag, "tag renamed", f"bears another tag's object, {shown(said.name)}")
 
     def _order(self, known: ModelRecord) -> None:
         """Counters and times go up together: GTO orders by time, people read counters."""

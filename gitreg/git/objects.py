@@ -151,7 +151,7 @@ def write_tags(root: Path, tags: Iterable[tuple[str, str, int, str]], folder: Pa
 
     Args:
         tags: (name, commit, tagger time, message) of each.
-        folder: an empty one to work in.
+        folder: one to work in, of nobody else's; what an earlier call left there is written over.
     """
     tagger = identity(root)
     if _asked(root, "tag.gpgSign") or _asked(root, "tag.forceSignAnnotated"):

@@ -14,8 +14,8 @@ from gitreg.git.transactions import ITS_OWN, check_alive, journal
 from gitreg.names import is_like_a_tag, parse_tag
 from gitreg.recorded import OddTag, Tag
 
-# `type` and `object` are what the tag itself says: Git need not look at 115,000 commits for them.
-_FIELDS = "refname:strip=2", "objecttype", "objectname", "type", "object", "taggerdate:unix"
+# `type`, `object` and `tag` are what the tag itself says: Git need not look at 115,000 commits for them.
+_FIELDS = "refname:strip=2", "objecttype", "objectname", "type", "object", "tag", "taggerdate:unix"
 _FORMAT = "%00".join(f"%({field})" for field in _FIELDS)
 # One per model, moved with every push of its tags: two pushes at once cannot both succeed, though the
 # names of their tags differ. It can be deleted at any time.
@@ -34,10 +34,12 @@ def tags(root: Path, models: Iterable[str] | None = None) -> tuple[list[Tag], li
     for line in must(root, ["for-each-ref", f"--format={_FORMAT}", *patterns]).split("\n"):
         if not line:
             continue
-        name, kind, oid, target, commit, moment = line.split("\0")
+        name, kind, oid, target, commit, own, moment = line.split("\0")
         says = parse_tag(name)
-        if says is not None and target == "commit":
+        if says is not None and target == "commit" and own == name:
             good.append(Tag(name, oid, commit, int(moment or 0), says))
+        elif says is not None and target == "commit":  # GTO goes by the name in the object
+            odd.append(OddTag(name, oid, "renamed"))
         elif says is not None:
             odd.append(OddTag(name, oid, "lightweight" if kind == "commit" else f"of a {target or kind}"))
         elif is_like_a_tag(name):
