@@ -17,6 +17,7 @@ from gitreg import (
     git,
     isolation,
     memo,
+    places,
     planner,
     promoter,
     resolver,
@@ -28,7 +29,7 @@ from gitreg.compatibility import compare, needed_bump
 from gitreg.declared import Manifest
 from gitreg.errors import Usage
 from gitreg.gather import Gathered, content_of
-from gitreg.manifest import find_root, read_manifest
+from gitreg.manifest import read_manifest
 from gitreg.names import parse_reference
 from gitreg.planner import Planned
 from gitreg.promoter import Prepared
@@ -43,17 +44,25 @@ if TYPE_CHECKING:
 
 
 class Registry(WorkTree):
-    """A registry on disk.
+    """A registry: on disk, or at the address of a Git repository, and then read only.
+
+    A repository elsewhere is cloned once for all processes, without the content of its files, and brought
+    up to date whenever a Registry is made of it.
 
     Args:
-        path: any folder in it.
+        path: any folder in it; the folder of a bare repository; or an address that Git takes, with
+            `#subdirectory=FOLDER` where the registry is not at the top.
+        offline: use no network; by default as `GITREG_OFFLINE` says.
 
     Raises:
-        Refused: there is no registry.yaml at `path` or above it.
+        Refused: there is no registry.yaml at `path` or above it; or Git should not be given this address.
+        Outside: the repository cannot be reached, and was not cloned before.
     """
 
-    def __init__(self, path: str | os.PathLike[str] = ".") -> None:
-        super().__init__(find_root(Path(path)))
+    def __init__(self, path: str | os.PathLike[str] = ".", offline: bool | None = None) -> None:
+        found = places.find(path, offline)
+        super().__init__(found.root, found.bare, found.prefix)
+        self.place = found
 
     # What there is ------------------------------------------------------------------------------
 
@@ -84,6 +93,7 @@ class Registry(WorkTree):
         Raises:
             Refused: there is no such model, or the step is smaller than the change.
         """
+        self.need_files("bump")
         return bumper.bump(self, resolver.model_name(self, model), level)
 
     def register(
@@ -94,6 +104,7 @@ class Registry(WorkTree):
         Raises:
             Refused: one is registered already: nothing is ever overwritten.
         """
+        self.need_files("register")
         return applier.Applier(self, remote, **how).register(push, self._names(models))
 
     def promote(self, references: Sequence[str], stage: str, **how: Any) -> Prepared:
@@ -107,14 +118,17 @@ class Registry(WorkTree):
             Refused: there is no such version or stage, or a gate does not pass.
             Outside: the remote refuses, or the race was lost too often.
         """
+        self.need_files("promote")
         return promoter.Promoter(self, stage, **how).promote(references)
 
     def demote(self, models: Sequence[str], stage: str, **how: Any) -> Prepared:
         """Take models out of a stage; see `promote`."""
+        self.need_files("demote")
         return promoter.Promoter(self, stage, **how).demote(self._names(models))
 
     def rollback(self, models: Sequence[str], stage: str, to: str | None = None, **how: Any) -> Prepared:
         """Put back what was in a stage before, or the version `to`; see `promote`."""
+        self.need_files("rollback")
         return promoter.Promoter(self, stage, **how).rollback(self._names(models), to)
 
     def _names(self, models: Iterable[str]) -> list[str]:
@@ -143,14 +157,23 @@ class Registry(WorkTree):
 
     @contextmanager
     def at(
-        self, commit: str, within: Sequence[str] = (".",), dirty: Collection[str] | None = None
+        self,
+        commit: str,
+        within: Sequence[str] = (".",),
+        dirty: Collection[str] | None = None,
+        model: str | None = None,
     ) -> Iterator[Registry]:
         """This registry as a commit has it, on disk: here, if that is what lies here, else in a clone.
 
         Args:
             within: the folders that matter to the caller.
             dirty: files that are not as HEAD has them, where that is known.
+            model: what it needs is enough, if this registry has no files here.
         """
+        if self.bare:
+            with self.scratch() as place:
+                yield places.laid(self, commit, place / "at", model)
+            return
         if git.head(self.root) == commit and not self._changed(within, dirty):
             yield self
             return
@@ -177,11 +200,15 @@ class Registry(WorkTree):
         wanted = parse_reference(reference)
         plain = not (wanted.stage or wanted.ordinal or wanted.id)
         if plain and (wanted.version is None or self._says(wanted.model, wanted.version)):
-            yield self, wanted.model
-            return
-        known, version = self.resolve(reference)
-        with self.at(version.tag.commit) as other:
-            yield other, known.name
+            if not self.bare:
+                yield self, wanted.model
+                return
+            commit, name = self.commit("HEAD"), wanted.model
+        else:
+            known, version = self.resolve(reference)
+            commit, name = version.tag.commit, known.name
+        with self.at(commit, model=name) as other:
+            yield other, name
 
     def _says(self, model: str, version: str) -> bool:
         manifest = self.read(self.manifest_file(model)).manifest
@@ -228,6 +255,7 @@ class Registry(WorkTree):
             Refused: a file has a problem, or a gate did not pass; nothing is written then.
             Outside: the remote refuses, or the race was lost too often.
         """
+        self.need_files("apply")
         names = self._names(models) if models is not None else None
         return applier.Applier(self, remote, progress).apply(push, names)
 
@@ -251,6 +279,7 @@ class Registry(WorkTree):
         Raises:
             InvalidFiles: registry.yaml itself is broken.
         """
+        self.need_files("check")
         files = self.chosen(references)
         report = CheckReport(len(files))
         found = checker.examine(self, files, report, run, timeout, progress)
@@ -284,10 +313,12 @@ class Registry(WorkTree):
         Raises:
             Refused: the base is no commit here.
         """
+        self.need_files("check")
         return Reviewer(self, base, committed).review(run, timeout, progress)
 
     def fix(self) -> list[str]:
         """Mend what has one right answer: dvc.yaml's artifacts; the files that were written."""
+        self.need_files("fix")
         paths = {m.name: m.artifact.path for m in self.models() if m.artifact and m.artifact.path}
         text = doors.fixed(self.root, paths)
         if text is None:
@@ -323,6 +354,7 @@ class Registry(WorkTree):
             Outside: an artifact cannot be fetched.
         """
         if not references:
+            self.need_files("build")
             return self.workbench.build((), output, formats, jobs, timeout, progress)
         with ExitStack() as stack:
             held = [stack.enter_context(self.holding(reference)) for reference in dict.fromkeys(references)]
@@ -347,6 +379,7 @@ class Registry(WorkTree):
         Raises:
             Refused: the base is no commit here.
         """
+        self.need_files("changed since")
         files = Reviewer(self, base, committed=True).touched()
         found = (self.read(file).manifest for file in files if (self.root / file).is_file())
         return sorted(manifest.name for manifest in found if manifest)

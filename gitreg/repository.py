@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gitreg import folders, git, history, memo
+from gitreg import caches, folders, git, history
 from gitreg.errors import Refused
 from gitreg.git import objects, refs
 from gitreg.recorded import ModelRecord, Tag, Version
-from gitreg.snapshot import Snapshot
 from gitreg.version import __version__
+
+if TYPE_CHECKING:  # a loader needs none of these, and they take longer to import than it runs
+    from gitreg import memo
+    from gitreg.snapshot import Snapshot
 
 # What outcomes depend on besides files: a new gitreg forgets what an older one found.
 _MEMO_VERSION = "2"
@@ -24,10 +28,14 @@ class Repository:
 
     Args:
         root: the registry's root; or the folder of a bare repository.
+        bare: whether there is no work tree: what counts are the files of the branch that HEAD names.
+        prefix: where the registry lies in a bare repository: empty, or a path with a slash at its end.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, bare: bool = False, prefix: str = "") -> None:
+        self.root, self.bare = root, bare
+        if bare:
+            self.prefix = prefix
         self.tags_of = root  # whose tags count: a clone of one commit has none
         self._snapshots: dict[str, Snapshot] = {}
 
@@ -37,6 +45,20 @@ class Repository:
         return git.git_folder(self.root)
 
     @cached_property
+    def prefix(self) -> str:
+        """Where the registry lies in the repository: empty, or a path with a slash at its end."""
+        return git.prefix(self.root)
+
+    @property
+    def head(self) -> Snapshot:
+        """The files as HEAD has them."""
+        return self.snapshot(self.commit("HEAD"))
+
+    def declared(self) -> list[str]:
+        """The names of the models that the files declare, as far as they can be read."""
+        return sorted(self.head.named()[0])
+
+    @cached_property
     def reader(self) -> objects.Reader:
         """Reads Git's objects."""
         return objects.Reader(self.root)
@@ -44,6 +66,7 @@ class Repository:
     @cached_property
     def memo(self) -> memo.Memo:
         """What earlier runs found; lives in Git's folder and can be deleted."""
+        from gitreg import memo
 
         place = self.git_folder
         version = f"{_MEMO_VERSION} {__version__} {sys.version_info[:2]} {sys.prefix}"
@@ -72,7 +95,9 @@ class Repository:
     def snapshot(self, commit: str) -> Snapshot:
         """The files as a commit has them."""
         if commit not in self._snapshots:
-            self._snapshots[commit] = Snapshot(self.root, commit, self.memo)
+            from gitreg.snapshot import Snapshot
+
+            self._snapshots[commit] = Snapshot(self.root, commit, self.memo, self.prefix)
         return self._snapshots[commit]
 
     def trailers(self, tag: Tag) -> dict[str, str]:
@@ -105,5 +130,6 @@ class Repository:
     def scratch(self) -> Iterator[Path]:
         """An empty folder on the registry's own file system, gone when the block ends."""
         place = self.git_folder
-        with folders.aside(place / "gitreg" if place else self.root) as folder:
+        beside = place / "gitreg" if place else self.root
+        with folders.aside(caches.place("scratch") if self.bare else beside) as folder:
             yield folder

@@ -10,10 +10,10 @@ from gitreg.recorded import ModelRecord, Version
 from gitreg.versions import order
 
 if TYPE_CHECKING:
-    from gitreg.registry import Registry
+    from gitreg.repository import Repository
 
 
-def resolve(registry: Registry, reference: Reference) -> tuple[ModelRecord, Version]:
+def resolve(registry: Repository, reference: Reference) -> tuple[ModelRecord, Version]:
     """The registered version that a reference names; see `Registry.resolve`."""
     if reference.id:
         return _by_id(registry, reference.id)
@@ -49,7 +49,7 @@ def resolve(registry: Registry, reference: Reference) -> tuple[ModelRecord, Vers
     return known, max(known.registered.values(), key=lambda v: order(v.version))
 
 
-def model_name(registry: Registry, text: str) -> str:
+def model_name(registry: Repository, text: str) -> str:
     """The model that a user names: by its name, or by its id.
 
     Raises:
@@ -68,7 +68,7 @@ def _usable(known: ModelRecord, version: Version) -> Version:
     return version
 
 
-def _by_id(registry: Registry, wanted: str) -> tuple[ModelRecord, Version]:
+def _by_id(registry: Repository, wanted: str) -> tuple[ModelRecord, Version]:
     kind, _, start = wanted.partition("_")
     records = registry.records()
     if kind == "m":
@@ -82,8 +82,8 @@ def _by_id(registry: Registry, wanted: str) -> tuple[ModelRecord, Version]:
     return found[0][0], _usable(*found[0])
 
 
-def _no_model(registry: Registry, reference: Reference) -> Refused:
-    declared = [m.name for m in registry.models()]
+def _no_model(registry: Repository, reference: Reference) -> Refused:
+    declared = registry.declared()
     if reference.model in declared:
         return Refused(
             f"no version of {reference.model} is registered yet", f"gitreg register {reference.model}"

@@ -30,14 +30,15 @@ class Snapshot:
         root: the registry's root.
         commit: a full id.
         memo: remembers what blobs say, which never changes.
+        prefix: where the registry lies in the repository; by default as its root does.
 
     Raises:
         Refused: there is no registry.yaml at that commit.
     """
 
-    def __init__(self, root: Path, commit: str, memo: Memo) -> None:
+    def __init__(self, root: Path, commit: str, memo: Memo, prefix: str | None = None) -> None:
         self.root, self.commit, self.memo = root, commit, memo
-        self.prefix = git.prefix(root)
+        self.prefix = git.prefix(root) if prefix is None else prefix
         self.reader = objects.Reader(root)
 
     def read(self, file: str) -> bytes | None:

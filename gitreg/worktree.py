@@ -24,29 +24,30 @@ _REACHING = re.compile(rb"^[^#\n]*\.\./|^[^#\n]*\.\.\s*$", re.MULTILINE)
 
 
 class WorkTree(Repository):
-    """What lies on disk.
+    """What lies on disk; of a bare repository, what would lie there after a checkout.
 
     Args:
-        root: the registry's root.
+        root, bare, prefix: as of `Repository`.
     """
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
+    def __init__(self, root: Path, bare: bool = False, prefix: str = "") -> None:
+        super().__init__(root, bare, prefix)
         self._visible_in: dict[tuple[str, ...], Collection[str] | None] = {}
 
     @cached_property
     def file(self) -> RegistryFile:
         """registry.yaml."""
-        return read_registry(self.root)
+        return self.head.file if self.bare else read_registry(self.root)
 
     @cached_property
     def files(self) -> list[str]:
         """The manifests, relative to the root."""
-        return manifest_files(self.root, self.file)
+        return list(self.head.manifests) if self.bare else manifest_files(self.root, self.file)
 
     @cached_property
     def store(self) -> Store:
         """Where artifacts are."""
+        self.need_files("artifacts")
         return Store(self.root, self._hashes)
 
     @cached_property
@@ -87,7 +88,7 @@ class WorkTree(Repository):
 
     def models(self) -> list[Manifest]:
         """Every model whose manifest can be read, by name."""
-        read = (read_manifest(self.root, file).manifest for file in self.files)
+        read = (self.read(file).manifest for file in self.files)
         return sorted((m for m in read if m is not None), key=lambda m: m.name)
 
     def manifest_file(self, reference: str) -> str:
@@ -102,7 +103,7 @@ class WorkTree(Repository):
         guess = [f for f in self.files if f.split("/")[-2:-1] == [wanted.model]]
         names: list[str] = []
         for file in [*guess, *(f for f in self.files if f not in guess)]:
-            manifest = read_manifest(self.root, file).manifest
+            manifest = self.read(file).manifest
             if manifest is None:
                 if file in guess:
                     return file  # broken; reading it again tells why
@@ -136,11 +137,26 @@ class WorkTree(Repository):
 
     def read(self, file: str) -> Read:
         """A manifest, as far as it can be read."""
+        if self.bare:
+            found = self.head.manifest(file)
+            if found is None:
+                raise Refused(f"there is no {file}")
+            return found
         return read_manifest(self.root, file)
+
+    def declared(self) -> list[str]:
+        """The names of the models that the files declare, as far as they can be read."""
+        return super().declared() if self.bare else [manifest.name for manifest in self.models()]
+
+    def need_files(self, what: str) -> None:
+        """Raise Refused where there is no work tree."""
+        if self.bare:
+            hint = "git clone it, and run this in the clone"
+            raise Refused(f"{what}: a registry without files on disk can only be read", hint)
 
     def values(self, said: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
         """Params or metrics: inline, or of a file. What cannot be read is empty: `check` tells."""
-        return values_or_none(self.root, said)
+        return self.head.values(said) if self.bare else values_or_none(self.root, said)
 
     def stage_problems(self, file: str, names: bool) -> list[Problem]:
         """What is wrong with a stage file in itself; with `names`, also models that there are not."""

@@ -48,11 +48,35 @@ def as_json(function: F) -> F:
     )(function)
 
 
-def registry() -> Registry:
-    """The registry that a command works in."""
+def of_registry(function: F) -> F:
+    """Add `--registry`, for commands that only read; `registry` takes what it says."""
+    return click.option(
+        "--registry",
+        "where",
+        metavar="PATH|URL",
+        envvar="GITREG_REGISTRY",
+        help="The registry to read: a folder, or the address of a Git repository. This one by default.",
+    )(function)
+
+
+def registry(where: str | None = None) -> Registry:
+    """The registry that a command works in.
+
+    Args:
+        where: a path or an address; by default here.
+    """
+    import warnings
+
+    from gitreg.clones import Stale
     from gitreg.registry import Registry
 
-    return Registry()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        one = Registry(where or ".")
+    for warning in caught:
+        level = "note" if issubclass(warning.category, Stale) else "warning"
+        say(f"{level}: {warning.message}", err=True)
+    return one
 
 
 def safe(text: object) -> str:

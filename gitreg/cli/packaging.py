@@ -196,13 +196,16 @@ def _verified_data(result: Verified) -> dict[str, Any]:
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
 )
 @_TIMEOUT
+@output.of_registry
 @output.in_folder
 @output.as_json
-def predict(reference: str, input_: str | None, timeout: float | None, json_: bool) -> None:
+def predict(
+    reference: str, input_: str | None, timeout: float | None, where: str | None, json_: bool
+) -> None:
     """Load a model in an isolated process and ask it samples."""
-    registry = output.registry()
-    samples = _read_input(registry, reference, input_) if input_ else None
-    manifest, asked, outcome = registry.predict(reference, samples, timeout)
+    with output.registry(where).holding(reference) as (registry, model):
+        samples = _read_input(registry, model, input_) if input_ else None
+        manifest, asked, outcome = registry.workbench.predict(model, samples, timeout)
     answers = [
         _plain_answer(manifest, answer, sample) for answer, sample in zip(outcome.answers, asked, strict=True)
     ]
@@ -213,14 +216,13 @@ def predict(reference: str, input_: str | None, timeout: float | None, json_: bo
         output.say(f"[{i}] " + "  ".join(f"{name} = {value}" for name, value in answer.items()))
 
 
-def _read_input(registry: Registry, reference: str, input_: str) -> list[Any]:
+def _read_input(registry: Registry, model: str, input_: str) -> list[Any]:
     import tempfile
 
     from gitreg.datafiles import read_samples
     from gitreg.errors import InvalidFiles, Refused
-    from gitreg.manifest import read_manifest
 
-    read = read_manifest(registry.root, registry.manifest_file(reference))
+    read = registry.read(registry.manifest_file(model))
     manifest = read.manifest
     if manifest is None:
         raise InvalidFiles(read.problems)

@@ -23,16 +23,17 @@ REMOTE = click.option(
 @click.option(
     "--matrix", is_flag=True, help="Print GitHub's strategy.matrix for building what is to be registered."
 )
+@output.of_registry
 @output.in_folder
 @output.as_json
-def plan(models: tuple[str, ...], commit: str, matrix: bool, json_: bool) -> None:
+def plan(models: tuple[str, ...], commit: str, matrix: bool, where: str | None, json_: bool) -> None:
     """Show what `apply` would do: what the files say, minus what the tags record.
 
     With MODELs, only for these. Exits with 1 when the plan could not be applied.
     """
     from gitreg import planner
 
-    planned = output.registry().plan(commit, models or None)
+    planned = output.registry(where).plan(commit, models or None)
     if matrix:
         output.print_json(planner.matrix(planned))
     elif json_:

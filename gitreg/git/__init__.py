@@ -7,12 +7,11 @@ This file runs Git and asks about a work tree; `objects` reads and writes trees,
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitreg.errors import Outside
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     import git
 
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
+# Repositories that are not to reach out to a remote, not even for an object that they lack.
+SEALED: set[Path] = set()
 
 
 class Ran(NamedTuple):
@@ -32,14 +33,21 @@ class Ran(NamedTuple):
 
 def client(root: Path, environment: Mapping[str, str] | None = None) -> git.Git:
     """GitPython's command interface for a folder, sealed off from what a hook leaves behind."""
-    said = {**_QUIET, **_received(root), **(environment or {})}
-    # Variables that a hook or `git rebase --exec` leaves behind would point Git at another repository:
-    # https://github.com/pre-commit/pre-commit/issues/300
-    inherited = [n for n in os.environ if n.startswith("GIT_") and n not in _KEPT and n not in said]
+    said, without = _environment(root, environment)
     one = _sealed()(root)
-    one.without = [word for name in sorted(inherited) for word in ("-u", name)]
+    one.without = [word for name in sorted(without) for word in ("-u", name)]
     one.update_environment(**said)
     return one
+
+
+def _environment(root: Path, more: Mapping[str, str] | None) -> tuple[dict[str, str], list[str]]:
+    """What Git is to be told by variables, and which ones it is not to inherit."""
+    said = {**_QUIET, **_received(root), **(more or {})}
+    if root in SEALED or os.environ.get("GITREG_OFFLINE", "0") not in ("", "0"):
+        said["GIT_ALLOW_PROTOCOL"] = "none"
+    # Variables that a hook or `git rebase --exec` leaves behind would point Git at another repository:
+    # https://github.com/pre-commit/pre-commit/issues/300
+    return said, [n for n in os.environ if n.startswith("GIT_") and n not in _KEPT and n not in said]
 
 
 def _received(root: Path) -> dict[str, str]:
@@ -89,16 +97,24 @@ def run(
     Raises:
         Outside: there is no Git.
     """
-    import git
-
+    # Without GitPython, whose import costs more than the commands that a loader runs.
+    told, without = _environment(root, environment)
+    inherited = {name: value for name, value in os.environ.items() if name not in without}
     try:
-        with _input(said) as stream:
-            code, out, err = client(root, environment).execute(
-                ["git", *arguments], istream=stream, with_extended_output=True, with_exceptions=False
-            )
-    except git.GitCommandNotFound as error:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=root,
+            env={**inherited, "LANGUAGE": "C", "LC_ALL": "C", **told},
+            input=said,
+            stdin=subprocess.DEVNULL if said is None else None,
+            capture_output=True,
+        )
+    except FileNotFoundError as error:
+        if not root.is_dir():
+            raise
         raise Outside("git is not installed, or not on PATH", "gitreg doctor") from error
-    return Ran(code, str(out), str(err))
+    out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
+    return Ran(done.returncode, out.removesuffix("\n"), err.removesuffix("\n"))
 
 
 def must(
@@ -117,17 +133,6 @@ def must(
         verb = next((a for a in arguments if not a.startswith("-")), "")
         raise Outside(f"git {verb}: {ran.err or ran.out or f'exit {ran.code}'}")
     return ran.out
-
-
-@contextmanager
-def _input(said: bytes | None) -> Iterator[IO[bytes] | None]:
-    if said is None:
-        yield None
-        return
-    with tempfile.TemporaryFile() as stream:  # a pipe would have to be fed while Git writes
-        stream.write(said)
-        stream.seek(0)
-        yield stream
 
 
 _KEPT = {"GIT_SSH", "GIT_SSH_COMMAND", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_DATE"}

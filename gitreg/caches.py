@@ -1,0 +1,70 @@
+"""The folder that gitreg keeps for all registries of a user, and the locks by which processes share it.
+
+Everything in it can be deleted at any time. Code from it is run, so nobody else may be able to write there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gitreg.errors import Outside, Refused
+
+
+def place(name: str) -> Path:
+    """One of the folders in the cache: `$GITREG_CACHE`, else where programs of this user keep such things.
+
+    Raises:
+        Refused: everybody may write there.
+        Outside: it cannot be made.
+    """
+    top = Path(os.environ.get("GITREG_CACHE") or _usual())
+    try:
+        top.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mode = top.stat().st_mode
+        (top / name).mkdir(exist_ok=True)
+    except OSError as error:
+        raise Outside(
+            f"the cache {top}: {error.strerror}", "set GITREG_CACHE to a folder of your own"
+        ) from None
+    if mode & stat.S_IWOTH:
+        raise Refused(f"everybody may write to the cache {top}, and code in it is run", f"chmod o-w {top}")
+    return top / name
+
+
+def _usual() -> str:
+    home = os.environ.get("XDG_CACHE_HOME")
+    if home:
+        return f"{home}/gitreg"
+    import platformdirs
+
+    return platformdirs.user_cache_dir("gitreg")
+
+
+@contextmanager
+def locked(file: Path, seconds: float) -> Iterator[bool]:
+    """Hold a lock that ends with this process, however it ends.
+
+    Args:
+        seconds: how long to wait for it.
+
+    Yields:
+        Whether it is held.
+    """
+    with open(file, "a") as stream:
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    yield False
+                    return
+                time.sleep(0.02)
+        yield True

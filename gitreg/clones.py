@@ -1,0 +1,124 @@
+"""Clones of registries elsewhere: made once, shared by many processes, brought up to date by whoever asks."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from gitreg import caches, folders, git
+from gitreg.addresses import Address
+from gitreg.errors import GitregError, Outside
+from gitreg.git import clones
+
+_FETCHED = "gitreg-fetched"
+# A clone of ten thousand versions takes minutes on a slow line; one that is there can be used meanwhile.
+_FIRST, _AGAIN = 1800.0, 60.0
+
+
+class Stale(UserWarning):
+    """A registry was read as it was fetched earlier, because it could not be asked now."""
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A clone that can be read.
+
+    Attributes:
+        folder: a bare repository.
+        as_of: when its remote was last asked, in seconds since 1970.
+    """
+
+    folder: Path
+    address: Address
+    as_of: float
+
+
+def is_offline(said: bool | None = None) -> bool:
+    """Whether no network is to be used: as a caller says, else by `GITREG_OFFLINE`."""
+    return said if said is not None else os.environ.get("GITREG_OFFLINE", "0") not in ("", "0")
+
+
+def opened(address: Address, offline: bool | None = None) -> Clone:
+    """The clone of a registry, as its remote is now; made if there is none.
+
+    Warns with `Stale` where it is as it was earlier: offline, or when the remote cannot be reached.
+
+    Raises:
+        Outside: the remote cannot be reached, and there is no clone.
+    """
+    folder = caches.place("clones") / f"{address.key}.git"
+    if is_offline(offline):
+        git.SEALED.add(folder)
+        if not clones.is_whole(folder):
+            raise Outside(
+                f"offline, and there is no clone of {address.shown} yet", "once without GITREG_OFFLINE"
+            )
+        _tell(address, folder, "offline")
+    else:
+        git.SEALED.discard(folder)
+        _bring_up_to_date(address, folder)
+    return Clone(folder, address, _as_of(folder))
+
+
+def _bring_up_to_date(address: Address, folder: Path) -> None:
+    asked = time.time()
+    if _as_of(folder) > asked - _fresh_for() and clones.is_whole(folder):
+        return
+    there = (folder / "HEAD").is_file()
+    with caches.locked(folder.with_suffix(".lock"), _AGAIN if there else _FIRST) as held:
+        # Who waited takes what another process has fetched since: 32 that start at once fetch twice.
+        if _as_of(folder) > asked - _fresh_for() and clones.is_whole(folder):
+            return
+        if not held:
+            if not clones.is_whole(folder):
+                raise Outside(f"another process clones {address.shown}, and does not end")
+            _tell(address, folder, "another process fetches it, and does not end")
+            return
+        try:
+            _fetch(address, folder)
+        except Outside as error:
+            if not clones.is_whole(folder):
+                raise Outside(f"{address.shown}: {error.message}", error.hint) from None
+            _tell(address, folder, error.message)
+
+
+def _fetch(address: Address, folder: Path) -> None:
+    began = time.time()
+    try:
+        if not clones.is_whole(folder):
+            raise clones.Damaged("there is none")
+        moved = [tag for tag in clones.refresh(folder) if "@v" in tag]
+    except clones.Damaged:
+        moved = []
+        with folders.aside(folder.parent) as new:
+            clones.make(address.url, new / "clone")
+            folders.put(new / "clone", folder)
+    for tag in moved:
+        warnings.warn(f"{address.shown}: the tag {tag} was moved, which no registry does", stacklevel=6)
+    (folder / _FETCHED).touch()
+    os.utime(folder / _FETCHED, (began, began))
+
+
+def _fresh_for() -> float:
+    """For how many seconds an answer of the remote is good: `GITREG_REFRESH`; by default, ask every time."""
+    try:
+        return max(0.0, float(os.environ.get("GITREG_REFRESH", "0")))
+    except ValueError:
+        raise GitregError("GITREG_REFRESH is not a number of seconds") from None
+
+
+def _as_of(folder: Path) -> float:
+    with suppress(OSError):
+        return (folder / _FETCHED).stat().st_mtime
+    return 0.0
+
+
+def _tell(address: Address, folder: Path, why: str) -> None:
+    when = datetime.fromtimestamp(_as_of(folder), timezone.utc)
+    text = f"{address.shown} is read as it was on {when:%Y-%m-%d %H:%M} UTC: {why}"
+    warnings.warn(text, Stale, stacklevel=5)
