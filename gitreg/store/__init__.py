@@ -1,0 +1,242 @@
+"""The only room that talks to DVC: which hash an artifact has, and where its bytes lie.
+
+`.dvc` files, `dvc.lock` and the cache's folder lists are plain YAML and JSON and are read here; DVC itself
+is imported only to fetch from a remote, to add a file, and to make a repository. This file knows the cache;
+`pointers` reads what DVC's files say; `remotes` fetches.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+from functools import cache
+from pathlib import Path
+
+from gitreg.declared import Artifact, ArtifactSource, Link
+from gitreg.errors import Outside, Refused
+from gitreg.store import remotes
+from gitreg.store.pointers import MD5, Pointers, Tracked
+from gitreg.store.remotes import quiet
+
+__all__ = ["Store", "Tracked", "init"]
+
+Hashes = tuple[str, str]
+_WORTH_A_THREAD = 64 << 20
+_MOST_THREADS = 4
+
+
+class Store:
+    """The DVC side of one registry.
+
+    Args:
+        root: the registry's root, with its `.dvc` folder.
+        hashes: gives (md5, sha256) of a file in hex.
+    """
+
+    def __init__(self, root: Path, hashes: Callable[[Path], Hashes]) -> None:
+        self.root = root
+        self.hashes = hashes
+        self._cache: Path | None = None
+        self._started: dict[Path, Future[Hashes]] = {}
+
+    def tracked(self, source: ArtifactSource, folder: str) -> Tracked:
+        """Find what DVC says of an artifact; see `Pointers.tracked`."""
+        return Pointers(self.root).tracked(source, folder)
+
+    def object_path(self, md5: str) -> Path:
+        """Where the cache keeps an object."""
+        return self.cache() / md5[:2] / md5[2:]
+
+    def cache(self) -> Path:
+        """The cache's folder for MD5 objects, as DVC's configuration says."""
+        if self._cache is None:
+            self._cache = self._configured_cache() / "files" / "md5"
+        return self._cache
+
+    def _configured_cache(self) -> Path:
+        """DVC's `cache.dir`: the last of its configuration files that sets it, relative to that file.
+
+        Read without DVC, whose own configuration module loads its HTTP client (0.1 s and more):
+        https://dvc.org/doc/user-guide/project-structure/configuration
+        """
+        import platformdirs
+        from configobj import ConfigObj, ConfigObjError
+
+        system = os.environ.get("DVC_SYSTEM_CONFIG_DIR") or platformdirs.site_config_dir("dvc", "iterative")
+        user = os.environ.get("DVC_GLOBAL_CONFIG_DIR") or platformdirs.user_config_dir("dvc", "iterative")
+        own = self.root / ".dvc"
+        place = own / "cache"
+        for file in (Path(system) / "config", Path(user) / "config", own / "config", own / "config.local"):
+            try:
+                said = ConfigObj(str(file)).get("cache", {}).get("dir") if file.is_file() else None
+            except (ConfigObjError, OSError, UnicodeDecodeError) as error:
+                raise Refused(f"{file}: not a DVC configuration: {error}", "dvc config --list") from None
+            if said:
+                place = Path(os.path.normpath(file.parent / said))
+        return place
+
+    def missing(self, tracked: Tracked) -> list[str]:
+        """Hashes of an artifact that the cache does not have."""
+        place = self.object_path(tracked.md5)
+        if not place.is_file():
+            return [tracked.md5]
+        if not tracked.md5.endswith(".dir"):
+            return []
+        entries = self._folder(tracked)
+        return [md5 for _, md5 in entries if not self.object_path(md5).is_file()]
+
+    def fetch(self, wanted: Sequence[Tracked]) -> None:
+        """Get artifacts from their DVC remote into the cache: the default one, or what their file names.
+
+        Raises:
+            Outside: the remote is not configured, not reachable, or does not have them.
+        """
+        remotes.fetch(self, wanted)
+
+    def start_hashing(self, tracked: Tracked) -> None:
+        """Hash the large files of an artifact on threads of their own, for `artifact` to find done."""
+        if (tracked.size or 0) < _WORTH_A_THREAD or self.missing(tracked):
+            return
+        single = not tracked.md5.endswith(".dir")
+        for md5 in [tracked.md5] if single else [md5 for _, md5 in self._folder(tracked)]:
+            place = self.object_path(md5)
+            if len(self._started) == _MOST_THREADS:
+                return
+            if place not in self._started and place.stat().st_size >= _WORTH_A_THREAD:
+                future: Future[Hashes] = Future()
+                self._started[place] = future
+                # A daemon: an interrupt does not wait for gigabytes.
+                threading.Thread(target=self._hash_into, args=(future, place), daemon=True).start()
+
+    def _hash_into(self, future: Future[Hashes], place: Path) -> None:
+        try:
+            future.set_result(self.hashes(place))
+        except BaseException as error:
+            future.set_exception(error)
+
+    def artifact(self, tracked: Tracked) -> Artifact:
+        """An artifact's files in the cache; each is held against what DVC says when it is hashed.
+
+        Raises:
+            Refused: the list of its files is corrupt.
+        """
+        entries = [(tracked.name, tracked.md5)] if tracked.name else self._folder(tracked)
+        files = {name: self._link(md5, tracked) for name, md5 in sorted(entries)}
+        if not files:
+            raise Refused(f"{tracked.by}: '{tracked.path}' is an empty folder")
+        return Artifact(f"md5:{tracked.md5}", files, tracked.name)
+
+    def _link(self, md5: str, tracked: Tracked) -> Link:
+        place = self.object_path(md5)
+
+        @cache
+        def verified() -> str:
+            started = self._started.pop(place, None)
+            found, sha256 = started.result() if started else self.hashes(place)
+            if found != md5:
+                self._corrupt(place, f"its content hashes to {found}", tracked)
+            return sha256
+
+        return Link(place, place.stat().st_size, md5, verified, share=True)
+
+    def _corrupt(self, place: Path, why: str, tracked: Tracked) -> None:
+        raise Refused(
+            f"the DVC cache object {place} of '{tracked.path}' is corrupt: {why}",
+            f"rm -f {place} && dvc fetch {tracked.by if tracked.by.endswith('.dvc') else tracked.path}",
+        )
+
+    def _folder(self, tracked: Tracked) -> list[tuple[str, str]]:
+        """(path, md5) of each file in a folder object; its paths come from a remote and are not trusted."""
+        place = self.object_path(tracked.md5)
+        if f"{self.hashes(place)[0]}.dir" != tracked.md5:
+            self._corrupt(place, "its list of files was changed", tracked)
+        try:
+            entries = [(str(e["relpath"]), str(e["md5"])) for e in json.loads(place.read_bytes())]
+        except (ValueError, KeyError, TypeError):
+            self._corrupt(place, "it is not a list of files", tracked)
+        self._sound(place, entries)
+        return entries
+
+    def _sound(self, place: Path, entries: list[tuple[str, str]]) -> None:
+        """Refuse a list of files that names a place outside of its folder, or one place twice."""
+        names = {name for name, _ in entries}
+        for name, md5 in entries:
+            parts = name.split("/")
+            if "\\" in name or "\0" in name or not all(parts) or {".", ".."} & set(parts):
+                raise Refused(f"{place}: the entry {name!r} is not a path below its folder")
+            if not MD5.match(md5) or md5.endswith(".dir"):
+                raise Refused(f"{place}: the entry {name!r} has no md5 of a file: {md5!r}")
+            if any("/".join(parts[:n]) in names for n in range(1, len(parts))):
+                raise Refused(f"{place}: the entry {name!r} lies below another entry, which is a file")
+        if len(names) < len(entries):
+            twice = sorted(name for name in names if [n for n, _ in entries].count(name) > 1)
+            raise Refused(f"{place}: the entry {twice[0]!r} stands twice")
+
+    def absent(self, hashes: Collection[str]) -> tuple[dict[str, set[str]], dict[str, str]]:
+        """Which artifacts no DVC remote has; see `remotes.absent`."""
+        return remotes.absent(self, hashes)
+
+    def listed(self, md5: str) -> set[str] | None:
+        """The hashes of a folder's files by the list in the cache, none for a file; None without the list."""
+        if not md5.endswith(".dir"):
+            return set()
+        try:
+            return {one for _, one in self._folder(Tracked("", "", md5, None))}
+        except (Refused, OSError):
+            return None
+
+    def add(self, path: Path) -> str:
+        """Track a file or folder with DVC; the .dvc file's path relative to the root.
+
+        Raises:
+            Outside: DVC refuses.
+        """
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+
+        try:
+            with quiet(), Repo(str(self.root)) as repo:
+                repo.add([str(path)])
+        except DvcException as error:
+            raise Outside(f"dvc add {path}: {error}") from error
+        return path.relative_to(self.root).as_posix() + ".dvc"
+
+    def lend(self, other: Path) -> None:
+        """Let a clone of this repository use its cache, and its remotes from where they are.
+
+        Addresses in DVC's configuration are relative to its file, and local ones are not committed.
+        """
+        from configobj import ConfigObj
+
+        lent = ConfigObj(str(other / ".dvc" / "config.local"))
+        for name in ("config", "config.local"):
+            for section, said in ConfigObj(str(self.root / ".dvc" / name)).items():
+                lent.setdefault(section, {}).update(said)
+                for key in ("url", "keyfile", "credentialpath"):
+                    value = said.get(key, "") if isinstance(said, Mapping) else ""
+                    if value and "://" not in value and (key != "url" or not re.match(r"[\w.-]+:", value)):
+                        lent[section][key] = os.path.normpath(self.root / ".dvc" / value)
+        lent.setdefault("cache", {})["dir"] = str(self._configured_cache())
+        lent.write()
+
+    def has_remote(self) -> bool:
+        """Whether a default remote is configured."""
+        from dvc.config import Config
+
+        return bool(Config(str(self.root / ".dvc"), validate=False).get("core", {}).get("remote"))
+
+
+def init(root: Path, subdirectory: bool = False) -> None:
+    """Make `root` a DVC repository.
+
+    Args:
+        subdirectory: whether the Git repository's top folder lies above `root`.
+    """
+    from dvc.repo import Repo
+
+    with quiet(), Repo.init(str(root), subdir=subdirectory) as repo, repo.config.edit("repo") as config:
+        config["core"].update({"analytics": False, "check_update": False})
