@@ -10,7 +10,7 @@ from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-from gitreg import folders, memo, stagefile
+from gitreg import demands, folders, memo, stagefile
 from gitreg.declared import Named, RegistryFile
 from gitreg.errors import Problem
 from gitreg.gather import Content, content_of, gather
@@ -51,19 +51,27 @@ class Checked:
 
 
 def check_models(
-    root: Path, files: Sequence[str], visible: Collection[str] | None, remembered: memo.Memo
+    root: Path,
+    files: Sequence[str],
+    visible: Collection[str] | None,
+    remembered: memo.Memo,
+    require: Sequence[str] = (),
 ) -> Iterator[Checked]:
     """Check models, in order.
 
     What was found before is recalled for models none of whose files have changed.
+
+    Args:
+        require: the fields that each must have.
     """
-    known = remembered.recall("check")
+    kind = " ".join(["check", *require])
+    known = remembered.recall(kind)
     todo = [file for file in files if file not in known]
     fresh: dict[str, tuple[memo.Stamps, Verdict]] = {}
-    for file, stamps, verdict in _check_all(root, todo, visible):
+    for file, stamps, verdict in _check_all(root, todo, visible, require):
         fresh[file] = (stamps, verdict)
         known[file] = verdict
-    remembered.remember("check", fresh)
+    remembered.remember(kind, fresh)
     for file in files:
         verdict = known[file]
         named = Named(*verdict["named"]) if verdict["named"] else None
@@ -95,7 +103,7 @@ def examine(
     runnable: list[str] = []
     verdicts = registry.memo.recall("stacked")
     found = []
-    for one in check_models(registry.root, files, seen, registry.memo):
+    for one in check_models(registry.root, files, seen, registry.memo, registry.file.require):
         found.append(one)
         report.problems += one.problems
         if run and not any(p.level == "error" for p in one.problems):
@@ -110,22 +118,22 @@ def examine(
 
 
 def _check_all(
-    root: Path, files: Sequence[str], visible: Collection[str] | None
+    root: Path, files: Sequence[str], visible: Collection[str] | None, require: Sequence[str]
 ) -> Iterator[tuple[str, memo.Stamps, Verdict]]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if len(files) < _WORTH_A_PROCESS or cores == 1:
-        yield from _check_some(root, files, visible)
+        yield from _check_some(root, files, visible, require)
         return
     size = max(25, len(files) // (cores * 4))
     chunks = [files[i : i + size] for i in range(0, len(files), size)]
     with ProcessPoolExecutor(cores) as pool:
-        jobs = [pool.submit(_check_some, root, chunk, visible) for chunk in chunks]
+        jobs = [pool.submit(_check_some, root, chunk, visible, require) for chunk in chunks]
         for job in jobs:
             yield from job.result()
 
 
 def _check_some(
-    root: Path, files: Sequence[str], visible: Collection[str] | None
+    root: Path, files: Sequence[str], visible: Collection[str] | None, require: Sequence[str]
 ) -> list[tuple[str, memo.Stamps, Verdict]]:
     store = Store(root, folders.digests)
     found = []
@@ -139,7 +147,7 @@ def _check_some(
             "version": manifest.version if manifest else None,
             "place": gathered.version_place,
             "artifact": manifest.artifact.path if manifest and manifest.artifact else None,
-            "problems": [asdict(p) for p in gathered.problems],
+            "problems": [asdict(p) for p in (*gathered.problems, *demands.problems(root, gathered, require))],
         }
         found.append((file, gathered.inputs, verdict))
     return found

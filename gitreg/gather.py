@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitreg import documents, memo
 from gitreg.datafiles import read_samples, read_text, read_values
@@ -17,6 +17,7 @@ from gitreg.declared import CUSTOM_PYTHON, Artifact, Manifest, Named
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.manifest import Read, read_manifest
 from gitreg.packages import Parts, content_digest, schema_data
+from gitreg.redaction import cleaned, holds_secret
 from gitreg.source import Tree, bundle
 from gitreg.store import Store, Tracked
 
@@ -38,6 +39,7 @@ class Gathered:
         inputs: stamps of every file and folder that was looked at, as before the look.
         version_place: line and column of the version in the manifest.
         committed: the paths whose last commit is the package's commit.
+        document: the manifest as read, for the places of later problems.
     """
 
     file: str
@@ -51,6 +53,7 @@ class Gathered:
     inputs: memo.Stamps = field(default_factory=dict)
     version_place: tuple[int, int] = (0, 0)
     committed: list[str] = field(default_factory=list)
+    document: documents.Document | None = None
 
     @property
     def errors(self) -> list[Problem]:
@@ -76,6 +79,7 @@ def gather(
     gathered.problems = read.problems
     gathered.manifest = read.manifest
     gathered.named = read.named
+    gathered.document = read.document
     values = read.document.values
     gathered.version_place = values.get(("version",)) or values.get(("name",)) or (0, 0)
     gathered.committed = [file]
@@ -119,6 +123,7 @@ def parts_of(gathered: Gathered, artifact: Artifact, version: str | None = None)
         requirements=gathered.requirements,
         batching=manifest.batching,
         triton=manifest.triton,
+        lineage=manifest.lineage,
     )
 
 
@@ -160,6 +165,7 @@ class _Gatherer:
         self.triton()
         for name in ("params", "metrics"):
             self.values(name)
+        self.lineage()
         for path in (self.manifest.card,):
             if path:
                 self.look(path)
@@ -282,6 +288,19 @@ class _Gatherer:
             merge(model_config_pb2().ModelConfig(), self.manifest.triton)
         except Refused as refused:
             self.problem(("triton",), refused.message.removeprefix("triton: ").partition("\n")[0])
+
+    def lineage(self) -> None:
+        """Addresses with a password or a token, which would be in Git for good."""
+        said = self.manifest.lineage
+        places: list[tuple[documents.Path, Any]] = [
+            (("lineage", facet, key), said.get(facet, {}).get(key))
+            for facet, key in (("code", "repo"), ("run", "url"))
+        ]
+        for i, one in enumerate(said.get("data", ())):
+            places += [(("lineage", "data", i, key), one.get(key)) for key in ("url", "repo")]
+        for path, address in places:
+            if isinstance(address, str) and holds_secret(address):
+                self.problem(path, f"holds a password, a token or a signature; write {cleaned(address)}")
 
     def values(self, name: str) -> None:
         """Params and metrics that are kept in a file of their own."""

@@ -54,6 +54,13 @@ def schema_folder() -> Path:
 
 
 @cache
+def model_schema() -> Mapping[str, Any]:
+    """The JSON Schema of manifests."""
+    schema: Mapping[str, Any] = json.loads((schema_folder() / "model.schema.json").read_text())
+    return schema
+
+
+@cache
 def _validator(kind: str) -> Validator:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError

@@ -12,6 +12,7 @@ from gitreg import (
     applier,
     bumper,
     checker,
+    demands,
     doors,
     folders,
     git,
@@ -20,6 +21,7 @@ from gitreg import (
     places,
     planner,
     promoter,
+    provenance,
     resolver,
     rules,
     versions,
@@ -287,6 +289,7 @@ class Registry(WorkTree):
         if references:
             names = [n for f in self.files if (n := read_manifest(self.root, f).named)]
         report.problems += checker.check_names(names)
+        report.problems += demands.mistakes(self.root, self.file.require)
         report.problems += checker.check_stages(self.root, self.file, {one.name for one in names})
         report.problems += rules.check_versions(self, found)
         report.problems += doors.mistakes(
@@ -325,6 +328,20 @@ class Registry(WorkTree):
             return []
         folders.replace(self.root / doors.FILE, text.encode("utf-8", "surrogateescape"))
         return [doors.FILE]
+
+    # Lineage ------------------------------------------------------------------------------------
+
+    def trace(self, model: str, code: Path | None = None, data: Sequence[str] = ()) -> provenance.Recorded:
+        """Write what can be known of where a model came from into its manifest's lineage.
+
+        Args:
+            code: the folder of the training code; by default the DVC pipeline says what that is.
+            data: what training read beyond what a pipeline says: paths, or addresses.
+
+        Raises:
+            Refused: there is no such model; data that was named is not there; the manifest cannot be edited.
+        """
+        return provenance.record(self, resolver.model_name(self, model), code, data)
 
     # Build --------------------------------------------------------------------------------------
 

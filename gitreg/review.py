@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import checker, doors, git, planner, rules
+from gitreg import checker, demands, doors, git, planner, rules
 from gitreg.compatibility import Change, compare
 from gitreg.datafiles import flat
 from gitreg.declared import Manifest
@@ -141,6 +141,7 @@ class Reviewer:
         self._examine(touched, found, report, run, timeout, progress)
         files = {one.file for one in found}
         report.models, review.uncommitted = len(files), self.uncommitted
+        report.problems += demands.mistakes(self.root, self.registry.file.require)
         report.problems += rules.check_versions(self.registry, found)
         paths = {one.named.name: one.artifact for one in found if one.named and one.content and one.artifact}
         report.problems += doors.mistakes(self.root, paths)

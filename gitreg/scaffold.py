@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, doors, folders, formats, origins, source, versions
+from gitreg import builder, doors, folders, formats, origins, provenance, source, versions
 from gitreg.datafiles import plain_samples
 from gitreg.declared import CUSTOM_PYTHON, Batching
 from gitreg.errors import GitregError, InvalidFiles, Refused
@@ -112,7 +112,11 @@ class _Adder:
         if brought.track and brought.place:
             self.desk.track(brought.place)
         schema = self.infer(samples, brought, code, model_class)
-        self.write(self.manifest(kind, brought, code, model_class, samples, schema))
+        manifest = self.manifest(kind, brought, code, model_class, samples, schema)
+        lineage = provenance.merged(
+            self.trace(brought, manifest.get("requirements")), manifest.get("lineage", {})
+        )
+        self.write(_in_order({**manifest, "lineage": lineage or None}))
         if brought.place:
             self.doors(brought.place)
         return Added(
@@ -251,8 +255,18 @@ class _Adder:
             data["requirements"] = ["numpy>=1.24"]
         if asked.custom_batching:
             data["batching"] = {"custom": True}
-        order = {key: i for i, key in enumerate(_ORDER)}
-        return {key: data[key] for key in sorted(data, key=lambda key: order[key]) if data[key] is not None}
+        return data
+
+    def trace(self, brought: Brought, requirements: Any) -> dict[str, Any]:
+        """Where the model came from, as far as it can be known."""
+        outside = [*brought.taken, *([brought.place] if brought.place else [])]
+        if not outside:
+            return {}
+        code = absolute(self.asked.code) if self.asked.code else None
+        training = code if code and not code.is_relative_to(self.registry.root) else None
+        lines = tuple(requirements) if isinstance(requirements, list) else ()
+        traced = provenance.trace(self.registry.root, provenance.Origin(outside[0], training, (), lines))
+        return provenance.bring(traced, self.folder, self.desk.take)
 
 
 # The fields of a manifest, as a reader wants them.
@@ -261,6 +275,11 @@ _ORDER = (
     *("include_import_prefixes", "artifact", "image", "schema", "sample_data", "requirements", "batching"),
     *("triton", "params", "metrics", "lineage", "license", "card", "release"),
 )
+
+
+def _in_order(data: dict[str, Any]) -> dict[str, Any]:
+    order = {key: i for i, key in enumerate(_ORDER)}
+    return {key: data[key] for key in sorted(data, key=lambda key: order[key]) if data[key] is not None}
 
 
 def _field(key: str, value: Any) -> bytes:

@@ -389,7 +389,7 @@ def _plain(value: str) -> bool:
     """Whether this reads as itself without quotes: here, in YAML 1.1, in a block and between braces."""
     import yaml
 
-    if not value.isprintable():
+    if not value.isprintable() or "?" in value:  # PyYAML's own parser takes ? for a key between braces
         return False
     loader: Any = yaml.SafeLoader("")
     if loader.resolve(yaml.ScalarNode, value, (True, False)) != "tag:yaml.org,2002:str":

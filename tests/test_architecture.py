@@ -16,10 +16,10 @@ HOUSE = Path(gitreg.__file__).parent
 ORDER = ("DOOR", "WORK", "HAND", "RULE", "WORD")
 ROOMS = {
     "DOOR": "__init__ __main__ cli",
-    "WORK": "registry repository worktree workbench builder gather checker packager loader verifier starter scaffold origins detection snapshot planner rules doors review rendering needs applier promoter bumper resolver warden doctor fsck clones places load shelf loaded",
-    "HAND": "manifest datafiles git store source isolation folders memo ledger server forge caches dvcsettings",
-    "RULE": "documents schema imports packages formats stagefile history plan compatibility gates edits sheet inputs",
-    "WORD": "names versions model declared desired recorded errors reports version addresses",
+    "WORK": "registry repository worktree workbench builder gather checker packager loader verifier starter scaffold origins detection snapshot planner rules doors review rendering needs applier promoter bumper resolver warden doctor fsck clones places load shelf loaded provenance demands",
+    "HAND": "manifest datafiles git store source isolation folders memo ledger server forge caches dvcsettings pipelines",
+    "RULE": "documents schema imports packages formats stagefile history plan compatibility gates edits sheet inputs required",
+    "WORD": "names versions model declared desired recorded errors reports version addresses redaction",
     "CARRIED": "isolated",
 }
 ROOM = {name: room for room, names in ROOMS.items() for name in names.split()}

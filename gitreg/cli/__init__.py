@@ -15,7 +15,18 @@ from types import FrameType
 import click
 
 from gitreg import __version__
-from gitreg.cli import authoring, checking, hooks, inspecting, output, packaging, recording, serving, staging
+from gitreg.cli import (
+    authoring,
+    checking,
+    hooks,
+    inspecting,
+    output,
+    packaging,
+    recording,
+    serving,
+    staging,
+    tracing,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,6 +47,7 @@ def gitreg() -> None:
 for command in (
     authoring.init,
     authoring.new,
+    tracing.trace,
     checking.check,
     checking.requirements,
     packaging.build,

@@ -164,9 +164,10 @@ def head(root: Path) -> str | None:
     return ran.out if ran.code == 0 else None
 
 
-def changed(root: Path, paths: Sequence[str] = (".",)) -> list[str]:
+def changed(root: Path, paths: Sequence[str] = (".",), untracked: bool = True) -> list[str]:
     """Files of the work tree, relative to its top, that are not as HEAD has them; untracked ones too."""
-    out = must(root, ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *paths])
+    others = f"--untracked-files={'all' if untracked else 'no'}"
+    out = must(root, ["status", "--porcelain", "-z", "--no-renames", others, "--", *paths])
     return [line[3:] for line in out.split("\0") if len(line) > 3]
 
 

@@ -37,6 +37,7 @@ class Parts:
         ordinal: the version folder; 0 outside of a registry and before registration.
         revision: what the caller calls this build (standalone packager only).
         commit: the commit that last changed what the package is made of; None when it is not committed.
+        lineage: where the model came from, as its manifest says; changes no version's identity.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Parts:
     revision: str | None = None
     commit: str | None = None
     ordinal: int = 0
+    lineage: Mapping[str, Any] = field(default_factory=dict)
 
 
 def formats() -> dict[str, ModuleType]:
@@ -146,6 +148,7 @@ def _record(kind: str, parts: Parts, contents: Contents) -> dict[str, Any]:
         "version": parts.version,
         **({"revision": parts.revision} if parts.revision else {}),
         "commit": parts.commit,
+        **({"lineage": parts.lineage} if parts.lineage else {}),
         "digest": content_digest(parts),
         **({"model_class": parts.model_class} if parts.model_class else {}),
         "custom_batching": parts.batching.custom,

@@ -1,6 +1,6 @@
 """The raw package: a model with its schema, samples, code and requirements, for any Python process.
 
-<model>/0/metadata/{type,schema,sample_data,download}.yaml
+<model>/0/metadata/{type,schema,sample_data,download}.yaml, lineage.yaml where it is known
 <model>/0/model/                       the artifact
 <model>/0/defs/model_class.txt         and the bundled modules
 <model>/0/dependencies/requirements.txt
@@ -24,6 +24,8 @@ def contents(parts: Parts) -> Contents:
         ),
         f"{top}dependencies/requirements.txt": "".join(f"{line}\n" for line in parts.requirements).encode(),
     }
+    if parts.lineage:
+        files[f"{top}metadata/lineage.yaml"] = yaml_bytes(parts.lineage)
     if parts.model_class:
         files[f"{top}defs/model_class.txt"] = parts.model_class.encode()
         files |= carried(parts, lambda path: f"{top}defs/{path}")
