@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import folders, isolation, memo
+from gitreg import flavors, folders, isolation, memo
 from gitreg.declared import CUSTOM_PYTHON, Artifact, Contents, Link
 from gitreg.documents import own_yaml
 from gitreg.errors import ModelFailed, NotSupported, Refused
@@ -65,7 +65,7 @@ def package(parts: Parts, places: Mapping[str, Path], beside: Path, timeout: flo
         contents = {kind: contents_of(kind, parts) for kind in sorted(places)}
         for kind, files in contents.items():
             lay(files, new / kind)
-        if parts.type == CUSTOM_PYTHON:
+        if parts.entry:
             _test(parts, contents, new, built, timeout)
         else:
             for kind, files in contents.items():
@@ -174,7 +174,7 @@ def restore(contents: Contents, folder: Path, before: memo.Stamps) -> list[str]:
 def _judge(kind: str, parts: Parts, outcome: isolation.Outcome, built: Built) -> None:
     """Take what came of a test into the report."""
     if outcome.error:
-        raise failure(parts.name, outcome)
+        raise failure(parts, outcome)
     found = answer_warnings(parts.schema, outcome.answers)
     built.warnings.extend(w for w in found if w not in built.warnings)
     if kind == "raw" or not built.answers:
@@ -191,20 +191,21 @@ def whole(kind: str, parts: Parts, folder: Path) -> None:
 
 def task(kind: str, parts: Parts, folder: Path) -> isolation.Task:
     """The child's task for a package that was laid out in `folder`."""
-    assert parts.model_class and parts.schema
+    assert parts.entry and parts.schema
+    own = parts.type == CUSTOM_PYTHON  # a flavor saves what it was given, and takes batches as they come
     version = folder / str(parts.ordinal)
     whole_requests = parts.batching.max_batch_size == 0 and not parts.batching.custom
     return isolation.Task(
         code=version if kind == "triton" else version / "defs",
         artifact=version / parts.artifact.place,
-        model_class=parts.model_class,
+        model_class=parts.entry,
         schema=parts.schema,
         samples=requests(parts.schema, parts.samples, parts.batching.custom, whole_requests),
         custom=parts.batching.custom,
         whole=whole_requests,
         user_model=version / "user_model.py" if kind == "triton" else isolation.USER_MODEL,
-        save=kind == "raw",
-        compare=kind == "raw" and not whole_requests,
+        save=kind == "raw" and own,
+        compare=kind == "raw" and own and not whole_requests,
     )
 
 
@@ -222,8 +223,25 @@ def free_answers(parts: Parts, folder: Path, timeout: float | None = None) -> li
         replace(task("raw", parts, folder), save=False, compare=False, free=True), timeout
     )
     if outcome.error:
-        raise failure(parts.name, outcome)
+        raise failure(parts, outcome)
     return outcome.answers
+
+
+def described(parts: Parts, folder: Path, timeout: float | None = None) -> dict[str, Any]:
+    """What a model of a type with a loader of its own says of itself: see `Flavored.describe`.
+
+    Args:
+        folder: where a throw-away package may be laid out.
+
+    Raises:
+        ModelFailed: it does not load.
+    """
+    whole("raw", parts, folder)
+    one = replace(task("raw", parts, folder), save=False, compare=False, describe=True)
+    outcome = isolation.run(one, timeout)
+    if outcome.error:
+        raise failure(parts, outcome)
+    return outcome.described
 
 
 def requests(
@@ -235,8 +253,13 @@ def requests(
     return ready if whole_requests else [rows(schema, sample, custom) for sample in ready]
 
 
-def failure(name: str, outcome: isolation.Outcome) -> ModelFailed:
+def failure(parts: Parts, outcome: isolation.Outcome) -> ModelFailed:
     """A failed outcome as an error that shows what the model's author needs."""
+    return failed(parts.name, parts.type, outcome)
+
+
+def failed(name: str, kind: str, outcome: isolation.Outcome) -> ModelFailed:
+    """The same of a model of a name and a type."""
     text = f"{name}: {outcome.error}"
     if outcome.traceback:
         text += "\n" + "\n".join(f"    {line}" for line in outcome.traceback.rstrip().splitlines()[-12:])
@@ -245,7 +268,11 @@ def failure(name: str, outcome: isolation.Outcome) -> ModelFailed:
         text += "\n  the model printed:\n" + "\n".join(f"    {line}" for line in tail)
     hint = None
     if "ModuleNotFoundError" in (outcome.error or "") or "ImportError" in (outcome.error or ""):
-        hint = "a package sees what is bundled or installed; `code` says where modules are bundled from"
+        flavor = flavors.FLAVORS.get(kind)
+        hint = f"pip install 'gitreg[{flavor.extra}]'" if flavor else None
+        hint = (
+            hint or "a package sees what is bundled or installed; `code` says where modules are bundled from"
+        )
     elif "did not finish" in (outcome.error or ""):
         hint = "--timeout SECONDS, GITREG_TIMEOUT, or `build: {timeout: ...}` in registry.yaml"
     return ModelFailed(text, hint)
@@ -358,5 +385,6 @@ def local_artifact(path: Path) -> Artifact:
 
 def refuse_unsupported(parts_type: str, kinds: Sequence[str]) -> None:
     """Raise NotSupported where a type has no package of a wanted format."""
-    if parts_type != CUSTOM_PYTHON and "triton" in kinds:
-        raise NotSupported(f"no Triton package for the type '{parts_type}' yet", "gitreg build --format raw")
+    if not flavors.is_loadable(parts_type) and "triton" in kinds:
+        hint = f"gitreg build --format raw; it can be loaded {flavors.where(parts_type)}"
+        raise NotSupported(f"no Triton package for the type '{parts_type}'", hint)

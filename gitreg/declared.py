@@ -56,6 +56,9 @@ class Manifest:
         version: None where it is left blank: the next one is taken when it is registered.
         description, tags: hold for all versions.
         release: description and tags of this version alone.
+        options: what the type's own loader takes.
+        trust: what it may load though that runs code: "pickle".
+        backend: "python", or "native" for Triton's own for the type.
     """
 
     file: str
@@ -67,6 +70,9 @@ class Manifest:
     tags: Mapping[str, Any] = field(default_factory=dict)
     release: Mapping[str, Any] = field(default_factory=dict)
     model_class: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    trust: tuple[str, ...] = ()
+    backend: str = "python"
     code: tuple[str, ...] = ()
     include_import_prefixes: tuple[str, ...] = ()
     artifact: ArtifactSource | None = None

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from gitreg import folders, formats
+from gitreg import flavors, folders, formats
 from gitreg.errors import Refused
 
 _MOST_UNPACKED, _MOST_OF_ONE, _MOST_READ = 1 << 20, 64 << 10, 1 << 20
@@ -117,6 +117,20 @@ def inspect_files(files: Mapping[str, Path | str], name: str) -> Seen:
     if seen.format is formats.TRANSFORMERS and seen.runs_code:
         seen.format = formats.TRANSFORMERS_CODE
     return seen
+
+
+def unpickled(files: Mapping[str, Path], kind: str) -> str | None:
+    """What the loader of a type of model would unpickle, in words; None where there is nothing.
+
+    Args:
+        files: of the artifact, by their names in it.
+    """
+    flavor = flavors.FLAVORS.get(kind)
+    if flavor is None:
+        return None
+    seen = inspect_files(files, "").all()
+    bad = [one for one in seen if one.format.key in flavors.PICKLES - flavor.safe]
+    return f"{bad[0].path.lstrip('!') or 'the artifact'} ({bad[0].format.name})" if bad else None
 
 
 def _walk(root: Path) -> tuple[dict[str, Path | str], bool]:

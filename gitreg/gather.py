@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import documents, memo
+from gitreg import documents, flavors, memo
 from gitreg.datafiles import read_samples, read_text, read_values
-from gitreg.declared import CUSTOM_PYTHON, Artifact, Manifest, Named
+from gitreg.declared import Artifact, Manifest, Named
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.manifest import Read, read_manifest
+from gitreg.names import did_you_mean
 from gitreg.packages import Parts, content_digest, schema_data
 from gitreg.redaction import cleaned, holds_secret
 from gitreg.source import Tree, bundle
@@ -124,6 +125,9 @@ def parts_of(gathered: Gathered, artifact: Artifact, version: str | None = None)
         batching=manifest.batching,
         triton=manifest.triton,
         lineage=manifest.lineage,
+        options=manifest.options,
+        trust=manifest.trust,
+        backend=manifest.backend,
     )
 
 
@@ -162,6 +166,7 @@ class _Gatherer:
         self.requirements()
         self.samples()
         self.batching()
+        self.loader()
         self.triton()
         for name in ("params", "metrics"):
             self.values(name)
@@ -202,8 +207,8 @@ class _Gatherer:
     def code(self, visible: Collection[str] | None) -> None:
         manifest = self.manifest
         if (
-            manifest.type != CUSTOM_PYTHON
-            or not manifest.model_class
+            not manifest.model_class
+            or not flavors.is_loadable(manifest.type)
             or any(p.path.startswith("code") for p in self.gathered.problems)
         ):
             return
@@ -240,7 +245,9 @@ class _Gatherer:
         for path, line in lines:
             if mistake := requirement_mistake(line):
                 self.problem(path, mistake)
-        self.gathered.requirements = tuple(line for _, line in lines)
+        own = flavors.FLAVORS.get(manifest.type)
+        default = own.requirements if own and "requirements" not in self.document.data else ()
+        self.gathered.requirements = tuple(line for _, line in lines) or default
 
     def requirements_file(self, name: str) -> None:
         file = self.look(name, committed=True)
@@ -256,7 +263,7 @@ class _Gatherer:
 
     def samples(self) -> None:
         manifest = self.manifest
-        if manifest.type == CUSTOM_PYTHON and "sample_data" not in self.document.data:
+        if flavors.is_loadable(manifest.type) and "sample_data" not in self.document.data:
             self.problem(
                 (), "no sample_data: a build can load this model, and not ask it anything", "warning"
             )
@@ -278,6 +285,28 @@ class _Gatherer:
     def batching(self) -> None:
         if self.manifest.batching.custom and self.manifest.batching.max_batch_size == 0:
             self.problem(("batching",), "custom batching needs a max_batch_size above 0")
+
+    def loader(self) -> None:
+        """What the manifest says to the loader of its type."""
+        manifest, flavor = self.manifest, flavors.FLAVORS.get(self.manifest.type)
+        known = flavor.options if flavor else ()
+        for key in manifest.options:
+            if key not in known:
+                takes = f"takes {', '.join(known)}" if known else "takes no options"
+                self.problem(
+                    ("options", key), f"the type '{manifest.type}' {takes}{did_you_mean(key, known)}"
+                )
+        if manifest.backend == "native" and not (flavor and flavor.native):
+            able = ", ".join(name for name, one in flavors.FLAVORS.items() if one.native)
+            self.problem(
+                ("backend",), f"Triton has no backend of its own for '{manifest.type}'; it has for {able}"
+            )
+        if manifest.model_class and flavor and not flavor.takes_class:
+            self.problem(
+                ("model_class",), f"the type '{manifest.type}' has a loader of its own and takes none"
+            )
+        if flavor and manifest.schema is None:
+            self.problem((), f"'schema' is missing; the type '{manifest.type}' is served by it")
 
     def triton(self) -> None:
         if not self.manifest.triton:

@@ -51,6 +51,7 @@ class Task:
         compare: also measure whether stacked samples give the same answers faster.
         free: expect no particular outputs; answers come without a batch dimension where the model
             has none.
+        describe: ask the model for its own schema, and nothing else (flavors alone).
     """
 
     code: Path
@@ -64,6 +65,7 @@ class Task:
     save: bool = False
     compare: bool = False
     free: bool = False
+    describe: bool = False
 
 
 @dataclass
@@ -75,6 +77,7 @@ class Outcome:
         error: None, or what went wrong in one line; `traceback` has the rest.
         printed: what the model wrote to stdout and stderr (its last 64 KiB).
         stacked: seconds per row, single and stacked, when the answers were the same.
+        described: what the model says of itself.
     """
 
     answers: list[dict[str, Array]] = field(default_factory=list)
@@ -82,6 +85,7 @@ class Outcome:
     traceback: str = ""
     printed: str = ""
     stacked: dict[str, float] | None = None
+    described: dict[str, Any] = field(default_factory=dict)
 
 
 def environment_timeout() -> float | None:
@@ -231,6 +235,7 @@ def _written(task: Task) -> dict[str, Any]:
         "save_as": task.artifact.name if task.artifact.is_file() else "",
         "compare": task.compare,
         "free": task.free,
+        "describe": task.describe,
         "keep": keep,
         "outputs": [
             {"name": o.name, "dtype": o.data_type.dtype.name, "shape": o.shape}
@@ -267,6 +272,7 @@ def _outcome(task: Task, folder: Path, process: subprocess.Popen[bytes], late: f
             raise ValueError("written by another process")
         outcome.answers = [{str(n): decode(a) for n, a in one.items()} for one in result["answers"]]
         outcome.stacked = result.get("stacked")
+        outcome.described = dict(result.get("described") or {})
         failed = result.get("error")
         if failed:
             sample = f" sample [{int(result['sample'])}]" if "sample" in result else ""

@@ -24,9 +24,9 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitreg.builder import find_record
-from gitreg.declared import CUSTOM_PYTHON
 from gitreg.documents import own_yaml
 from gitreg.errors import NotSupported, Refused
+from gitreg.flavors import FLAVORS, is_loadable, where
 
 if TYPE_CHECKING:
     from gitreg.model import Model
@@ -54,9 +54,9 @@ def load_raw_model(path: str | os.PathLike[str]) -> Model:
     """
     version = _version_folder(Path(path).absolute())
     kind = _type(version)
-    if kind != CUSTOM_PYTHON:
-        raise NotSupported(f"no loader for the type '{kind}' ({version})")
     defs = version / "defs"
+    if not is_loadable(kind) or (kind in FLAVORS and not defs.is_dir()):
+        raise NotSupported(f"no loader for the type '{kind}' ({version})", f"it can be loaded {where(kind)}")
     try:
         dotted = (defs / "model_class.txt").read_text().strip()
     except OSError as error:

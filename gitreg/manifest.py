@@ -16,6 +16,7 @@ from gitreg.declared import ArtifactSource, Batching, Manifest, Named, RegistryF
 from gitreg.documents import Document, parse, problems_of
 from gitreg.documents import Path as DocumentPath
 from gitreg.errors import InvalidFiles, Problem, Refused
+from gitreg.flavors import FLAVORS
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 
 if TYPE_CHECKING:
@@ -302,6 +303,8 @@ def _manifest(file: str, said: Mapping[str, Any], paths: _Paths) -> Manifest:
     roots = [paths.at("code")] if isinstance(code, str) else [paths.at("code", i) for i in range(len(code))]
     requirements = said.get("requirements", ())
     batching = said.get("batching", {})
+    most = int(batching.get("max_batch_size", Batching.max_batch_size))
+    trust = said.get("trust", ())
     return Manifest(
         file=file,
         name=said["name"],
@@ -312,6 +315,9 @@ def _manifest(file: str, said: Mapping[str, Any], paths: _Paths) -> Manifest:
         tags=said.get("tags", {}),
         release=said.get("release", {}),
         model_class=said.get("model_class"),
+        options=said.get("options", {}),
+        trust=(trust,) if isinstance(trust, str) else tuple(trust),
+        backend=said.get("backend", "python"),
         code=tuple(root for root in roots if root is not None),
         include_import_prefixes=tuple(said.get("include_import_prefixes", ())),
         artifact=_artifact(said.get("artifact"), paths),
@@ -320,9 +326,8 @@ def _manifest(file: str, said: Mapping[str, Any], paths: _Paths) -> Manifest:
         sample_data=paths.at("sample_data"),
         requirements=() if isinstance(requirements, str) else tuple(requirements),
         requirements_file=paths.at("requirements"),
-        batching=Batching(
-            batching.get("custom", False), int(batching.get("max_batch_size", Batching.max_batch_size))
-        ),
+        # Frameworks take batches by themselves.
+        batching=Batching(batching.get("custom", said["type"] in FLAVORS and most > 0), most),
         triton=said.get("triton", {}),
         params=_file_or_map(said.get("params"), paths.at("params")),
         metrics=_file_or_map(said.get("metrics"), paths.at("metrics")),

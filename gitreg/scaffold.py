@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, doors, folders, formats, origins, provenance, source, versions
-from gitreg.datafiles import plain_samples
-from gitreg.declared import CUSTOM_PYTHON, Batching
-from gitreg.errors import GitregError, InvalidFiles, Refused
+from gitreg import doors, flavors, folders, formats, inference, origins, provenance, versions
+from gitreg.declared import CUSTOM_PYTHON
+from gitreg.errors import InvalidFiles, Refused
 from gitreg.manifest import read_manifest
-from gitreg.model import DataType
 from gitreg.names import mapped
 from gitreg.origins.desk import Brought, Desk, absolute
-from gitreg.packages import Parts, yaml_bytes
+from gitreg.packages import yaml_bytes
 from gitreg.registry import Registry
-from gitreg.schema import array_of, infer_schema
 from gitreg.starter import init, template, yaml_word
 
 if TYPE_CHECKING:
@@ -37,6 +34,7 @@ class NewModel:
         samples: a file of sample data; the schema is inferred from it.
         version: None for the first one of the registry's scheme.
         title: the name people say, where it is no valid one.
+        options, trust: for the loader of the type.
     """
 
     type: str | None = None
@@ -48,6 +46,8 @@ class NewModel:
     version: str | None = None
     title: str | None = None
     custom_batching: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    trust: tuple[str, ...] = ()
 
 
 @dataclass
@@ -111,8 +111,8 @@ class _Adder:
         code, model_class = self.code(kind, brought)
         if brought.track and brought.place:
             self.desk.track(brought.place)
-        schema = self.infer(samples, brought, code, model_class)
-        manifest = self.manifest(kind, brought, code, model_class, samples, schema)
+        learnt = self.learn(kind, brought, code, model_class, samples)
+        manifest = self.manifest(kind, brought, code, model_class, samples, learnt)
         lineage = provenance.merged(
             self.trace(brought, manifest.get("requirements")), manifest.get("lineage", {})
         )
@@ -124,7 +124,7 @@ class _Adder:
             kind,
             brought.format,
             [p.relative_to(self.registry.root).as_posix() for p in self.desk.made],
-            schema,
+            learnt.schema,
             self.todo + brought.todo,
         )
 
@@ -152,7 +152,9 @@ class _Adder:
 
     def code(self, kind: str, brought: Brought) -> tuple[Path | None, str | None]:
         """The import root and the class; a first draft of both where the author has none yet."""
-        if kind != CUSTOM_PYTHON:
+        flavor = flavors.FLAVORS.get(kind)
+        takes = kind == CUSTOM_PYTHON or bool(flavor and flavor.takes_class and self.asked.model_class)
+        if not takes:
             return None, None
         if self.asked.model_class:
             root = absolute(self.asked.code) if self.asked.code else self.folder
@@ -173,57 +175,28 @@ class _Adder:
         self.todo.append(f"write save, load and predict in {file.relative_to(self.registry.root).as_posix()}")
         return root, f"{module}.{cls}"
 
-    def infer(
-        self, samples: Path | None, brought: Brought, code: Path | None, model_class: str | None
-    ) -> ModelSchema | None:
-        """The schema of the sample inputs, and of what the model answers to them."""
-        if samples is None:
-            self.todo.append("declare sample_data: a list of {input name: array}")
-            if model_class:
-                self.todo.append("declare the schema in model.yaml; what is there is a placeholder")
-            return None
-        plain = plain_samples(samples, samples.name)
-        schema = infer_schema(plain)
-        whole = [item.name for item in schema.input_schema if item.data_type is DataType.LONG]
-        if whole and samples.suffix != ".npz":
-            self.todo.append(f"{', '.join(whole)}: whole numbers are taken for long; 1.0 makes them float")
-        if not model_class or code is None or self.asked.model_class is None:
-            self.todo.append("declare schema.outputs; what is there is a placeholder")
-            return schema
-        answers = self.ask(plain, schema, brought, code, model_class)
-        return replace(schema, output_schema=infer_schema(answers).input_schema)
-
-    def ask(
-        self, plain: list[Any], schema: ModelSchema, brought: Brought, code: Path, model_class: str
-    ) -> list[Any]:
-        """The model's answers to its samples, from an isolated process that expects nothing of them."""
-        if brought.bytes is None:
-            raise Refused("without an artifact the outputs cannot be inferred", "leave out --samples")
-        hidden = (brought.place,) if brought.place else ()
-        tree = source.Tree((code,), self.registry.root, self.registry.root, hidden=hidden)
-        files = source.bundle(model_class, tree).files
-        items = {item.name: item for item in schema.input_schema}
-        samples = tuple({name: array_of(items[name], value) for name, value in one.items()} for one in plain)
-        parts = Parts(
-            name=self.name,
-            artifact=brought.bytes(),
-            schema=replace(schema, output_schema=[]),
-            model_class=model_class,
-            code={path: file.read_bytes() for path, file in files.items()},
-            samples=samples,
-            batching=Batching(custom=self.asked.custom_batching),
+    def learn(
+        self, kind: str, brought: Brought, code: Path | None, model_class: str | None, samples: Path | None
+    ) -> inference.Found:
+        """The schema, and what else the artifact and its samples tell."""
+        asked = self.asked
+        own = asked.model_class is not None
+        unknown = inference.Unknown(
+            self.name,
+            kind,
+            brought.bytes,
+            brought.place,
+            code,
+            model_class,
+            samples,
+            asked.custom_batching,
+            own,
+            asked.options,
+            asked.trust,
         )
-        try:
-            with self.registry.scratch() as place:
-                answers = builder.free_answers(parts, place / "raw")
-        except GitregError as error:
-            raise Refused(
-                f"the outputs cannot be inferred: {error.message}",
-                "--samples without --class leaves them to you",
-            ) from error
-        if self.asked.custom_batching:
-            return [{name: array[0] for name, array in answer.items()} for answer in answers]
-        return answers
+        learnt = inference.infer(self.registry, unknown)
+        self.todo += learnt.todo
+        return learnt
 
     def manifest(
         self,
@@ -232,7 +205,7 @@ class _Adder:
         code: Path | None,
         model_class: str | None,
         samples: Path | None,
-        schema: ModelSchema | None,
+        learnt: inference.Found,
     ) -> dict[str, Any]:
         """What model.yaml says: what was asked for, what the source knows, what is left to its author."""
         asked, data = self.asked, {**brought.fields, "name": self.name, "type": kind}
@@ -245,14 +218,20 @@ class _Adder:
         if model_class:
             data |= {"model_class": model_class, "code": self.desk.below(code) if code else "."}
         data["artifact"] = brought.artifact
-        if schema is not None or (model_class and "schema" not in data):
-            data["schema"] = _schema_data(schema)
+        options = {**asked.options, **learnt.options}
+        data |= {"options": options} if options else {}
+        data |= {"trust": asked.trust[0]} if asked.trust else {}
+        flavored = kind in flavors.FLAVORS
+        if learnt.schema is not None or ((model_class or flavored) and "schema" not in data):
+            data["schema"] = _schema_data(learnt.schema)
         if samples is not None:
             data["sample_data"] = self.desk.below(samples)
         if asked.requirements:
             data["requirements"] = list(asked.requirements)
-        elif model_class and "requirements" not in data:
-            data["requirements"] = ["numpy>=1.24"]
+        elif (model_class or learnt.requirements) and "requirements" not in data:
+            data["requirements"] = learnt.requirements or ["numpy>=1.24"]
+        if flavored and not learnt.batched:
+            data["batching"] = {"max_batch_size": 0}
         if asked.custom_batching:
             data["batching"] = {"custom": True}
         return data
@@ -272,7 +251,18 @@ class _Adder:
 # The fields of a manifest, as a reader wants them.
 _ORDER = (
     *("name", "title", "version", "description", "owners", "tags", "type", "model_class", "code"),
-    *("include_import_prefixes", "artifact", "image", "schema", "sample_data", "requirements", "batching"),
+    *(
+        "include_import_prefixes",
+        "artifact",
+        "options",
+        "trust",
+        "backend",
+        "image",
+        "schema",
+        "sample_data",
+        "requirements",
+        "batching",
+    ),
     *("triton", "params", "metrics", "lineage", "license", "card", "release"),
 )
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitreg import builder, isolation
-from gitreg.declared import CUSTOM_PYTHON
 from gitreg.documents import own_yaml
 from gitreg.errors import GitregError, Refused
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
@@ -76,7 +75,7 @@ def verify(folder: Path, timeout: float | None = None) -> Verified:
         found.problems += builder.differences(folder, record, deep=True)
         if not found.problems:
             _layout(folder, record, found)
-        if not found.problems and record.get("type") == CUSTOM_PYTHON:
+        if not found.problems and record.get("model_class"):
             _load_and_ask(folder, record, found, timeout)
     except GitregError as error:
         found.problems.append(error.message)
@@ -123,7 +122,7 @@ def _load_and_ask(folder: Path, record: Mapping[str, Any], found: Verified, time
     found.samples = len(outcome.answers)
     found.loaded = not outcome.error
     if outcome.error:
-        found.problems.append(builder.failure(found.model, outcome).message)
+        found.problems.append(builder.failed(found.model, str(record.get("type")), outcome).message)
     found.warnings += builder.answer_warnings(schema, outcome.answers)
 
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, checker, detection, folders, formats, git, isolation, memo
-from gitreg.declared import CUSTOM_PYTHON, Manifest, Named
+from gitreg import builder, checker, detection, flavors, folders, formats, git, isolation, memo
+from gitreg.declared import Artifact, Manifest, Named
 from gitreg.errors import GitregError, InvalidFiles, NotSupported, Problem, Refused
 from gitreg.gather import Gathered, parts_of
 from gitreg.packages import Parts, content_digest
@@ -33,7 +33,7 @@ class Workbench:
         """Load a model from a package made for the purpose, and ask it its samples."""
         gathered = self.registry.gather(file)
         assert gathered.manifest
-        if gathered.manifest.type != CUSTOM_PYTHON:
+        if not flavors.is_loadable(gathered.manifest.type):
             return []
         try:
             self._fetch([gathered.tracked] if gathered.tracked else [])
@@ -128,9 +128,9 @@ class Workbench:
         try:
             if asked:
                 builder.refuse_unsupported(manifest.type, kinds)
-            elif manifest.type != CUSTOM_PYTHON and "triton" in kinds:
+            elif not flavors.is_loadable(manifest.type) and "triton" in kinds:
                 kinds = [k for k in kinds if k != "triton"]
-                report.warnings.append(f"no Triton package: the type '{manifest.type}' has none yet")
+                report.warnings.append(f"no Triton package: the type '{manifest.type}' has none")
             parts = self._parts(gathered, version, number)
             places = {kind: place / kind / manifest.name for kind in kinds}
             built = builder.package(parts, places, place, self._limit(timeout))
@@ -150,7 +150,9 @@ class Workbench:
                 f"{manifest.name}: only artifacts that DVC tracks in this registry can be built yet",
                 "artifact: PATH, after dvc add PATH",
             )
-        parts = parts_of(gathered, self.registry.store.artifact(tracked), version)
+        artifact = self.registry.store.artifact(tracked)
+        _refuse_pickles(manifest, artifact)
+        parts = parts_of(gathered, artifact, version)
         return replace(
             parts,
             commit=git.last_commit(self.registry.root, sorted(set(gathered.committed))),
@@ -199,8 +201,11 @@ class Workbench:
         self._refuse([gathered], {})
         manifest = gathered.manifest
         assert manifest
-        if manifest.type != CUSTOM_PYTHON:
-            raise NotSupported(f"no loader for the type '{manifest.type}' yet")
+        if not flavors.is_loadable(manifest.type):
+            raise NotSupported(
+                f"no loader for the type '{manifest.type}'",
+                f"it can be loaded {flavors.where(manifest.type)}",
+            )
         if gathered.tracked:
             self._fetch([gathered.tracked])
         parts = self._parts(gathered)
@@ -216,8 +221,20 @@ class Workbench:
             task = replace(builder.task("raw", parts, folder), save=False, compare=False)
             outcome = isolation.run(task, self._limit(timeout))
         if outcome.error:
-            raise builder.failure(manifest.name, outcome)
+            raise builder.failure(parts, outcome)
         return manifest, asked, outcome
+
+
+def _refuse_pickles(manifest: Manifest, artifact: Artifact) -> None:
+    """Raise Refused where a type's loader would run code that the manifest does not trust."""
+    if "pickle" in manifest.trust:
+        return
+    found = detection.unpickled({name: link.source for name, link in artifact.files.items()}, manifest.type)
+    if found:
+        raise Refused(
+            f"{manifest.file}: {found} runs code when it is loaded",
+            "`trust: pickle` in the manifest, if you trust who made it",
+        )
 
 
 def _package_files(folder: Path) -> Iterator[Path]:

@@ -16,9 +16,9 @@ HOUSE = Path(gitreg.__file__).parent
 ORDER = ("DOOR", "WORK", "HAND", "RULE", "WORD")
 ROOMS = {
     "DOOR": "__init__ __main__ cli",
-    "WORK": "registry repository worktree workbench builder gather checker packager loader verifier starter scaffold origins detection snapshot planner rules doors review rendering needs applier promoter bumper resolver warden doctor fsck clones places load shelf loaded provenance demands",
+    "WORK": "registry repository worktree workbench builder gather checker packager loader verifier starter scaffold origins inference detection snapshot planner rules doors review rendering needs applier promoter bumper resolver warden doctor fsck clones places load shelf loaded provenance demands",
     "HAND": "manifest datafiles git store source isolation folders memo ledger server forge caches dvcsettings pipelines",
-    "RULE": "documents schema imports packages formats stagefile history plan compatibility gates edits sheet inputs required",
+    "RULE": "documents schema imports packages formats flavors stagefile history plan compatibility gates edits sheet inputs required",
     "WORD": "names versions model declared desired recorded errors reports version addresses redaction",
     "CARRIED": "isolated",
 }
@@ -67,6 +67,15 @@ def test_what_packages_carry_needs_nothing_but_numpy_and_triton() -> None:
         # The child's `import gitreg` is the package's own copy of model.py.
         extra = {"gitreg"} if file.name == "child.py" else set()
         assert {name.partition(".")[0] for name in imported(SYNTAX[file])} <= allowed | extra, file.name
+
+
+def test_flavors_need_nothing_but_numpy_and_their_framework_and_that_late() -> None:
+    for file in (HOUSE / "isolated" / "flavors").glob("*.py"):
+        early = [node for node in SYNTAX[file].body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        names = {name.partition(".")[0] for name in imported(ast.Module(early, []))}
+        assert names <= {*sys.stdlib_module_names, "numpy", "gitreg"}, file.name
+        whole = {name for name in imported(SYNTAX[file]) if name.partition(".")[0] == "gitreg"}
+        assert whole <= ({"gitreg.Model"} if file.name == "__init__.py" else set()), file.name
 
 
 def test_rules_do_no_input_or_output() -> None:

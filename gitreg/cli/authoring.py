@@ -81,6 +81,19 @@ def init(directory: str | None, name: str | None, json_: bool) -> None:
 @click.option("--description", default="", help="One sentence on what it predicts.")
 @click.option("--version", help="The first version; by default 1.0.0, or 1.1.1 in the triplet scheme.")
 @click.option("--custom-batching", is_flag=True, help="The class takes a leading batch dimension.")
+@click.option(
+    "--trust",
+    multiple=True,
+    type=click.Choice(["pickle"]),
+    help="Let the loader of the type unpickle the artifact, which runs its author's code.",
+)
+@click.option(
+    "--option",
+    "options",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="An option of the type's loader, as file=model.onnx; repeatable.",
+)
 @output.in_folder
 @output.as_json
 def new(
@@ -94,6 +107,8 @@ def new(
     description: str,
     version: str | None,
     custom_batching: bool,
+    trust: tuple[str, ...],
+    options: tuple[str, ...],
     json_: bool,
 ) -> None:
     """Add the model NAME: track its artifact with DVC, infer its schema, write its manifest.
@@ -112,6 +127,8 @@ def new(
         description,
         version,
         custom_batching=custom_batching,
+        options=_options(options),
+        trust=trust,
     )
     added = scaffold.new(output.registry(), name, origin, asked)
     if json_:
@@ -131,3 +148,19 @@ def new(
     for item in added.todo:
         output.say(f"  to do {item}")
     output.say(f"Next: gitreg check {added.folder.rpartition('/')[2]}")
+
+
+def _options(given: tuple[str, ...]) -> dict[str, Any]:
+    """`--option KEY=VALUE`, with values as YAML reads them."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for one in given:
+        key, equals, text = one.partition("=")
+        if not key or not equals:
+            raise click.UsageError(f"--option {one!r}: KEY=VALUE is expected")
+        try:
+            found[key] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            found[key] = text
+    return found

@@ -126,6 +126,9 @@ def _run(task, result, go):
     if not isinstance(wrapped.model, wrapped.cls):
         came = type(wrapped.model).__name__
         raise TypeError(f"load returned a {came}; an instance of {wrapped.cls.__name__} is expected")
+    if task["describe"]:
+        result["described"] = wrapped.model.describe()
+        return
     samples = [{name: arrays.decode(a) for name, a in sample.items()} for sample in task["samples"]]
     result["step"] = PREDICT
     known = {o["name"] for o in task["outputs"]}

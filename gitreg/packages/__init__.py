@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from gitreg import flavors
 from gitreg.declared import CUSTOM_PYTHON, Artifact, Batching, Contents, Link
 from gitreg.model import ModelSchema
 
@@ -31,7 +32,9 @@ class Parts:
     """Everything that packages are made of.
 
     Attributes:
+        model_class: the user's own class; `entry` is what a package loads.
         code: import path with slashes -> bytes.
+        options, trust, backend: what the manifest says to the type's loader.
         requirements: lines of requirements.txt.
         samples: as declared, without a batch dimension (or with one, for custom batching).
         ordinal: the version folder; 0 outside of a registry and before registration.
@@ -55,6 +58,14 @@ class Parts:
     commit: str | None = None
     ordinal: int = 0
     lineage: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    trust: tuple[str, ...] = ()
+    backend: str = "python"
+
+    @property
+    def entry(self) -> str | None:
+        """The class that a package loads; None for a type that nothing here loads."""
+        return flavors.entry(self.type, self.model_class)
 
 
 def formats() -> dict[str, ModuleType]:
@@ -106,9 +117,16 @@ def content_digest(parts: Parts) -> str:
         "schema": schema_data(parts.schema),
         "triton": parts.triton,
         "type": parts.type,
+        **{key: value for key, value in _said_to_loader(parts).items() if value},
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _said_to_loader(parts: Parts) -> dict[str, Any]:
+    """What most manifests do not say, and so is no part of their digests."""
+    native = parts.backend if parts.backend != "python" else None
+    return {"options": dict(parts.options), "trust": list(parts.trust), "backend": native}
 
 
 def contents_of(kind: str, parts: Parts) -> Contents:
@@ -150,7 +168,7 @@ def _record(kind: str, parts: Parts, contents: Contents) -> dict[str, Any]:
         "commit": parts.commit,
         **({"lineage": parts.lineage} if parts.lineage else {}),
         "digest": content_digest(parts),
-        **({"model_class": parts.model_class} if parts.model_class else {}),
+        **({"model_class": parts.entry} if parts.entry else {}),
         "custom_batching": parts.batching.custom,
         "max_batch_size": parts.batching.max_batch_size,
         "schema": schema_data(parts.schema),
@@ -186,6 +204,10 @@ def yaml_bytes(data: Any) -> bytes:
 def carried(parts: Parts, place: Callable[[str], str]) -> Contents:
     """The bundled modules and the copy of gitreg's `Model` that they extend, each at `place(path)`."""
     files: Contents = {place(path): data for path, data in parts.code.items()}
+    if flavor := flavors.FLAVORS.get(parts.type):
+        for name in ("__init__", flavor.module):
+            files[place(f"{flavors.PACKAGE}/{name}.py")] = own_file(f"isolated/flavors/{name}.py")
+        files[place(f"{flavors.PACKAGE}/settings.json")] = flavors.settings(parts)
     return files | {place("gitreg/__init__.py"): own_file("model.py")}
 
 

@@ -26,7 +26,7 @@ def contents(parts: Parts) -> Contents:
     }
     if parts.lineage:
         files[f"{top}metadata/lineage.yaml"] = yaml_bytes(parts.lineage)
-    if parts.model_class:
-        files[f"{top}defs/model_class.txt"] = parts.model_class.encode()
+    if parts.entry:
+        files[f"{top}defs/model_class.txt"] = parts.entry.encode()
         files |= carried(parts, lambda path: f"{top}defs/{path}")
     return files | {f"{top}model/{path}": link for path, link in parts.artifact.files.items()}

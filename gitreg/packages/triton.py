@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg.declared import CUSTOM_PYTHON, Contents
+from gitreg.declared import Contents
 from gitreg.errors import NotSupported, Refused
+from gitreg.flavors import where
 from gitreg.model import DataType
 from gitreg.packages import Parts, carried, own_file
 
@@ -50,14 +51,14 @@ def contents(parts: Parts) -> Contents:
     Raises:
         NotSupported: the model's type has no Python-backend package.
     """
-    if parts.type != CUSTOM_PYTHON or parts.model_class is None:
-        raise NotSupported(f"{parts.name}: no Triton package for the type '{parts.type}' yet")
+    if parts.entry is None:
+        raise NotSupported(f"{parts.name}: no Triton package for the type '{parts.type}'", where(parts.type))
     top = f"{parts.ordinal}/"
     files: Contents = {
         "config.pbtxt": config_text(parts),
         f"{top}model.py": own_file("isolated/triton_model.py"),
         f"{top}user_model.py": own_file("isolated/user_model.py"),
-        f"{top}model_class.txt": parts.model_class.encode(),
+        f"{top}model_class.txt": parts.entry.encode(),
     }
     files |= carried(parts, lambda path: f"{top}defs/{path}" if _clashes(path) else f"{top}{path}")
     return files | {f"{top}model/{path}": link for path, link in parts.artifact.files.items()}

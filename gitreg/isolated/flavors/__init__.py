@@ -1,0 +1,236 @@
+"""Ready-made models: files of well-known formats, loaded without a class of the user's own.
+
+In a package this folder is `gitreg_flavors`, and beside this file lies `settings.json`: what the manifest
+says. One module per type; each imports its framework where it is used, so that whoever needs one pays for
+that one. Nothing here needs gitreg but the `Model` that every package carries.
+"""
+
+import json
+import os
+import shutil
+from abc import abstractmethod
+
+import numpy as np
+
+from gitreg import Model
+
+_WORDS = {
+    "bool": "boolean",
+    "object": "string",
+    "int8": "byte",
+    "uint8": "char",
+    "int16": "short",
+    "int32": "int",
+    "int64": "long",
+    "float32": "float",
+    "float64": "double",
+}
+DTYPES = {word: np.dtype(name) for name, word in _WORDS.items()}
+
+
+def word(dtype):
+    """What the manifest calls a NumPy dtype; `unknown` where it has no name for it."""
+    dtype = np.dtype(dtype)
+    return "string" if dtype.kind in "OSU" else _WORDS.get(dtype.name, "unknown")
+
+
+class Field:
+    """One declared input or output: its name, NumPy dtype (object for strings) and row shape."""
+
+    def __init__(self, name, data_type, shape):
+        self.name = name
+        self.dtype = DTYPES[data_type]
+        self.shape = tuple(shape)
+
+    def fit(self, value, rows):
+        """What a framework answered, in the declared type, and with a dimension for what it flattens.
+
+        Types change within their kind alone (double to float, long to int where the values fit); all
+        else stays as it came, and is found out when the answer is held against the schema.
+
+        Args:
+            rows: whether there is a batch dimension in front.
+        """
+        array = np.asarray(value)
+        if array.dtype.kind in "SU":
+            array = array.astype(object)
+        if array.dtype != self.dtype and array.dtype.kind == self.dtype.kind == "f":
+            array = array.astype(self.dtype)
+        elif array.dtype != self.dtype and array.dtype.kind in "iu" and self.dtype.kind in "iu":
+            cast = array.astype(self.dtype)
+            array = cast if (cast == array).all() else array
+        if self.shape == (1,) and array.ndim == (1 if rows else 0):
+            array = array.reshape(-1, 1) if rows else array.reshape(1)
+        return array
+
+
+class Flavored(Model):
+    """A model of a well-known format.
+
+    `predict` takes one sample of exactly the schema's shapes, or a batch of them with one dimension in
+    front, and answers alike. Where batching is off, it takes what the schema says and nothing else.
+
+    Args:
+        path: the artifact, a file or a folder.
+        settings: what settings.json says.
+    """
+
+    def __init__(self, path, settings):
+        self.path = path
+        self.settings = settings
+        self.options = settings["options"]
+        self.inputs = [Field(**one) for one in settings["inputs"]]
+        self.outputs = [Field(**one) for one in settings["outputs"]]
+        self.batched = settings["batched"]
+        self.open()
+
+    @classmethod
+    def load(cls, path):
+        with open(os.path.join(os.path.dirname(__file__), "settings.json")) as stream:
+            return cls(path, json.load(stream))
+
+    def save(self, path):
+        """Copy the artifact: what was loaded is what was stored."""
+        if os.path.isdir(self.path):
+            shutil.copytree(self.path, path, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(self.path, path)
+
+    @abstractmethod
+    def open(self):
+        """Load the artifact with its framework."""
+
+    @abstractmethod
+    def answer(self, inputs):
+        """Ask the framework.
+
+        Args:
+            inputs: name to array, with a batch dimension in front where there is batching.
+
+        Returns:
+            A dict of name to array; or a list of arrays, in the order of the declared outputs.
+        """
+
+    def predict(self, inputs):
+        """Answer one sample, or a batch of them."""
+        row = self.batched and self._is_row(inputs)
+        answers = self._named(self.answer({n: a[None] for n, a in inputs.items()} if row else inputs))
+        return {name: array[0] for name, array in answers.items()} if row else answers
+
+    def _is_row(self, inputs):
+        for field in self.inputs:
+            if field.name in inputs:
+                return np.ndim(inputs[field.name]) == len(field.shape)
+        return False
+
+    def _named(self, answers):
+        if not isinstance(answers, dict):
+            names = [f.name for f in self.outputs] or ["output", *(f"output_{i}" for i in range(1, 99))]
+            answers = dict(zip(names, answers))
+        fields = {f.name: f for f in self.outputs}
+        if not fields:
+            return {name: np.asarray(value) for name, value in answers.items()}
+        return {n: fields[n].fit(v, self.batched) for n, v in answers.items() if n in fields}
+
+    def file(self, *endings):
+        """The one file to load: the artifact itself, or in its folder what the option `file` names, or the
+        only one with one of the endings."""
+        if not os.path.isdir(self.path):
+            return self.path
+        if "file" in self.options:
+            return os.path.join(self.path, *self.options["file"].split("/"))
+        names = sorted(os.listdir(self.path))
+        found = [name for name in names if name.endswith(endings)]
+        if len(found) != 1:
+            raise ValueError(
+                f"the artifact's folder has {len(found)} files that end in {' or '.join(endings)} "
+                f"(it has {', '.join(names[:10])}); `options: {{file: NAME}}` says which one to load"
+            )
+        return os.path.join(self.path, found[0])
+
+    def refuse_pickle(self, file, instead):
+        """Raise where the manifest does not say that pickles may be loaded."""
+        if "pickle" not in self.settings["trust"]:
+            raise PermissionError(
+                f"{os.path.basename(file)} is a pickle, which runs code when it is loaded; `trust: pickle` "
+                f"in the manifest allows it. {instead}"
+            )
+
+    # What the model knows of itself --------------------------------------------------------------
+
+    def known_inputs(self):
+        """(name, dtype, shape with a batch dimension of None, where it has one) of each input; or None."""
+        return None
+
+    def known_outputs(self):
+        """The same of the outputs; None has the model asked."""
+        return None
+
+    def known_options(self):
+        """Options that the manifest has to say for the names to be right."""
+        return {}
+
+    def requirements(self):
+        """What must be installed, as this environment has it."""
+        return []
+
+    def describe(self):
+        """The schema as far as the file knows it, and what else belongs into a manifest."""
+        inputs = self.known_inputs()
+        outputs = self.known_outputs()
+        told = {"options": self.known_options(), "requirements": self.requirements(), "batched": True}
+        if inputs is None:
+            return {**told, "inputs": None, "outputs": None}
+        batched = self.batched = all(shape and shape[0] is None for _, _, shape in inputs)
+        if outputs is None:
+            try:
+                outputs = self._asked(inputs)
+            except Exception:  # zeros are no input for every model, and types may be a guess
+                return {**told, "inputs": None, "outputs": None, "batched": batched}
+        return {
+            **told,
+            "inputs": _told(inputs, batched),
+            "outputs": _told(outputs, batched),
+            "batched": batched,
+        }
+
+    def _asked(self, inputs):
+        """The outputs, as the model answers to zeros in batches of two and three, and lengths of as many."""
+        answers = [self._named(self.answer({n: _zeros(d, s, k) for n, d, s in inputs})) for k in (2, 3)]
+        first, second = answers
+        return [
+            (
+                name,
+                array.dtype,
+                tuple(None if a != b else a for a, b in zip(array.shape, second[name].shape)),
+            )
+            for name, array in first.items()
+        ]
+
+
+def _zeros(dtype, shape, length):
+    """An array of nothing; `length` where a dimension varies."""
+    size = [length if n is None or n == -1 else n for n in shape]
+    array = np.zeros(size, object if np.dtype(dtype).kind in "OSU" else dtype)
+    if array.dtype.kind == "O":
+        array[...] = b""
+    return array
+
+
+def _told(items, batched):
+    """Inputs or outputs as the manifest says them; a batch dimension is left out."""
+    return [
+        {
+            "name": name,
+            "data_type": word(dtype),
+            "shape": [-1 if n is None else int(n) for n in (shape[1:] if batched else shape)] or [1],
+        }
+        for name, dtype, shape in items
+    ]
+
+
+def version(distribution):
+    """The version of an installed distribution."""
+    from importlib.metadata import version
+
+    return version(distribution)
