@@ -50,9 +50,13 @@ def mistakes(root: Path, artifacts: Mapping[str, str]) -> list[Problem]:
 
 def _plainly(text: str, name: str, path: str) -> bool:
     """Whether the section has an entry as gitreg writes it: no need to read thousands of others."""
-    section = re.search(r"^artifacts:\n((?:(?:[ #].*)?\n)*)", text, re.MULTILINE)
-    entry = rf"^  {re.escape(name)}:\n    path: {re.escape(path)}\n"
-    return bool(section and len(re.findall(entry, section[1], re.MULTILINE)) == 1)
+    begin = re.search(r"^artifacts:\n", text, re.MULTILINE)
+    entry = f"\n  {name}:\n    path: {path}\n"
+    if not begin or text.count(entry) != 1 or text.count(f"\n  {name}:") != 1:
+        return False
+    at = text.index(entry)
+    outside = re.compile(r"^[^ #\n]", re.MULTILINE).search(text, begin.end(), at + 1)
+    return at >= begin.end() - 1 and outside is None
 
 
 def fixed(root: Path, artifacts: Mapping[str, str]) -> str | None:

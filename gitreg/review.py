@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import checker, demands, doors, git, planner, rules
+from gitreg import checker, demands, doors, git, planner, rules, uncommitted
 from gitreg.compatibility import Change, compare
 from gitreg.datafiles import flat
 from gitreg.declared import Manifest
@@ -98,20 +99,21 @@ class Reviewer:
 
     def __init__(self, registry: Registry, base: str, committed: bool = False) -> None:
         self.registry, self.root = registry, registry.root
-        # Git walks the whole work tree, which takes as long as the check of one model: both at once.
-        self.pool = ThreadPoolExecutor(1)
-        self.walk = self.pool.submit(git.changed, self.root) if not committed else None
         self.uncommitted: list[str] = []
         self.pattern = pattern(registry.file.models)
         self._read_base(base)
         self.changed = git.changes(self.root, self.base, ())
+        # Git looks at every file of the work tree, while the models that changed in any case are checked.
+        self.pool = ThreadPoolExecutor(1)
+        glob, changed = registry.file.models, set(self.changed)
+        find = partial(uncommitted.find, self.root, glob, self.commit, changed)
+        self.walk = self.pool.submit(find) if not committed else None
 
     def _walked(self) -> None:
         """Take what is in no commit yet into what changed."""
         if self.walk is None:
             return
-        here = git.prefix(self.root)
-        self.uncommitted = [p.removeprefix(here) for p in self.walk.result() if p.startswith(here)]
+        self.uncommitted = self.walk.result()
         if self.uncommitted:
             self.changed = git.changes(self.root, self.base, self.uncommitted)
 

@@ -192,7 +192,7 @@ def stays_in(
     raw: bytes, file: str, stage: str, models: Collection[str] | None = None
 ) -> tuple[list[WantedStay], list[Problem]]:
     """The lines of a stage file, or those on some models."""
-    lines = stagefile.entries(raw)
+    lines = stagefile.entries(raw, models)
     if lines is None:
         document, problems = judged(raw, file, "stage")
         if problems:

@@ -8,27 +8,34 @@ other is for the strict reader, which can also say what is wrong with it.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from gitreg.names import NAME, VERSION
 
 _LINE = re.compile(
-    rf"({NAME.pattern[:-2]}): +({VERSION.pattern[:-2]}|latest) *(?: #[^\n]*)?\Z".encode(),
+    rf"^(?:({NAME.pattern[:-2]}): +({VERSION.pattern[:-2]}|latest) *(?: #[^\n]*)?"
+    r"|#[\x00-\x09\x0b-\x7f]*|)$".encode(),
+    re.MULTILINE,
 )
 
 
-def entries(raw: bytes) -> dict[str, tuple[str, tuple[int, int]]] | None:
-    """model -> (version, (line, column) of the version); None where the strict reader is needed."""
-    found: dict[str, tuple[str, tuple[int, int]]] = {}
-    for number, line in enumerate(raw.split(b"\n"), 1):
-        if not line or line.startswith(b"#"):
-            if not line.isascii():
-                return None
-            continue
-        said = _LINE.match(line)
-        if not said:
-            return None
-        name = said[1].decode()
-        if name in found:
-            return None
-        found[name] = (said[2].decode(), (number, said.start(2) + 1))
-    return found or None
+def entries(
+    raw: bytes, models: Collection[str] | None = None
+) -> dict[str, tuple[str, tuple[int, int]]] | None:
+    """model -> (version, (line, column) of the version); None where the strict reader is needed.
+
+    Args:
+        models: only the lines on these.
+    """
+    lines = list(_LINE.finditer(raw))
+    if len(lines) != raw.count(b"\n") + 1:
+        return None
+    names = [name for line in lines if (name := line[1])]
+    if not names or len(set(names)) != len(names):
+        return None
+    wanted = {name.encode() for name in models} if models is not None else set(names)
+    return {
+        line[1].decode(): (line[2].decode(), (number, line.start(2) - line.start() + 1))
+        for number, line in enumerate(lines, 1)
+        if line[1] in wanted
+    }

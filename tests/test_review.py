@@ -99,6 +99,46 @@ def test_only_what_changed_is_checked(change: Workshop) -> None:
     assert change.gitreg("check").returncode == 1
 
 
+def test_files_that_git_does_not_know_count_where_a_change_may_be(change: Workshop) -> None:
+    reaching = {"sample_data": "../shared/samples.json"}
+    other(change, "quiet")
+    other(change, "reaching", **reaching)
+    (change.root / "models" / "shared").mkdir()
+    (change.root / "models" / "shared" / "README.md").write_text("for all\n")
+    (change.root / "models" / "shared" / "samples.json").write_text('[{"x": [1, 2]}]')
+    (change.root / ".gitignore").write_text("*.log\n")
+    change.commit("more models")
+    run("git", "branch", "-f", "main", cwd=change.root)
+
+    def touched() -> tuple[list[str], list[str]]:
+        said = change.gitreg("check", "--base", "main", "--no-run", "--format", "markdown").stdout
+        names = re.findall(r"^## (\S+)", said, re.MULTILINE)
+        return [name for name in names if name != "What"], re.findall(r"`(\S+\.(?:md|log|json))`", said)
+
+    for folder in ("adder", "quiet", "shared"):
+        (change.root / "models" / folder / "notes.md").write_text("later\n")
+        (change.root / "models" / folder / "run.log").write_text("...\n")
+    assert touched()[1] == ["models/shared/notes.md"]
+    change.manifest(tags={"a": "b"})
+    names, files = touched()
+    assert names == ["adder"] and set(files) == {"models/adder/notes.md", "models/shared/notes.md"}
+    run("git", "add", "models/quiet/notes.md", cwd=change.root)
+    assert touched()[0] == ["adder", "quiet"]
+    (change.root / "models" / "shared" / "samples.json").write_text('[{"x": [3, 4]}]')
+    assert touched()[0] == ["adder", "quiet", "reaching"]
+
+
+def test_with_manifests_anywhere_files_that_git_does_not_know_count_anywhere(change: Workshop) -> None:
+    file = change.root / "registry.yaml"
+    file.write_text(
+        re.sub("^models:.*$", "models: models/**/model.yaml", file.read_text(), flags=re.MULTILINE)
+    )
+    change.commit("anywhere")
+    run("git", "branch", "-f", "main", cwd=change.root)
+    (change.adder / "notes.md").write_text("later\n")
+    assert [model["name"] for model in reviewed(change)["changes"]] == ["adder"]
+
+
 def test_what_is_in_no_commit_yet_is_checked_and_said_to_be(change: Workshop) -> None:
     other(change, "fresh")
     (change.adder / "src" / "adder_model.py").write_text("import nothing_of_the_kind\n")

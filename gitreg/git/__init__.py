@@ -171,6 +171,13 @@ def changed(root: Path, paths: Sequence[str] = (".",), untracked: bool = True) -
     return [line[3:] for line in out.split("\0") if len(line) > 3]
 
 
+def untracked(root: Path, paths: Sequence[str]) -> list[str]:
+    """Files below some paths, all relative to `root`, that Git does not know and does not ignore."""
+    literal = [f":(literal){path}" for path in paths]
+    out = must(root, ["ls-files", "-z", "--others", "--exclude-standard", "--", *literal]) if paths else ""
+    return [name for name in out.split("\0") if name]
+
+
 def changes(root: Path, base: str, uncommitted: Iterable[str]) -> dict[str, str]:
     """path -> A, M or D for every file below `root` that is not as a commit has it.
 

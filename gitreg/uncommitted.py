@@ -1,0 +1,59 @@
+"""Files that are in no commit yet, as far as they can matter to a change.
+
+To find tracked files that changed, Git looks at each once. To find those that it does not know, it would read
+every folder of every model, which takes as long as the check itself where there are thousands. So they are
+looked for where a change may be: in the folders of models of which something else changed, in folders that no
+commit has, and everywhere outside of the models' folders.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from gitreg import git
+from gitreg.git import objects
+
+# What most registries say: folders beside each other, a manifest in each.
+_PLAIN = re.compile(r"(?P<above>(?:[^/*?\[]+/)*)\*/(?P<name>[^/*?\[]+)\Z")
+_MANY = 200  # places to name: a command line is not endless
+
+
+def find(root: Path, glob: str, commit: str, changed: Collection[str]) -> list[str]:
+    """The files below a registry's root that are not as HEAD has them, relative to it.
+
+    Args:
+        glob: where manifests are, as registry.yaml says.
+        commit: HEAD.
+        changed: files that the change touches in any case.
+    """
+    here = git.prefix(root)
+    modified = [p.removeprefix(here) for p in git.changed(root, untracked=False) if p.startswith(here)]
+    places = _places(root, here, glob, commit, {*changed, *modified})
+    return sorted({*modified, *git.untracked(root, places)})
+
+
+def _places(root: Path, here: str, glob: str, commit: str, changed: Collection[str]) -> list[str]:
+    """Where to look for files that Git does not know."""
+    plain = _PLAIN.match(glob.removeprefix("./"))
+    if not plain:
+        return ["."]
+    above = plain["above"]
+    known = objects.folders(root, commit, f"{here}{above}")
+    loud = {path.removeprefix(above).partition("/")[0] for path in changed if path.startswith(above)}
+    place, name = f"{root}/{above}", plain["name"]  # strings, for there may be thousands
+    quiet = {f"{above}{folder}" for folder in known - loud if os.path.isfile(f"{place}{folder}/{name}")}
+    places = [one for one in _beside(root, above) if one not in quiet]
+    return places if len(places) <= _MANY else ["."]
+
+
+def _beside(root: Path, above: str) -> Iterator[str]:
+    """Everything in the folder that models are in, and in those above it."""
+    folder = ""
+    for part in [*above.split("/")[:-1], ""]:
+        place = root / folder
+        if place.is_dir() and not place.is_symlink():  # Git does not look behind links
+            yield from (f"{folder}{entry.name}" for entry in os.scandir(place) if entry.name != part)
+        folder += f"{part}/"
