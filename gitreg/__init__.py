@@ -8,6 +8,8 @@ from gitreg.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from gitreg.errors import GitregError as GitregError
+    from gitreg.load import load_model as load_model
+    from gitreg.loaded import LoadedModel as LoadedModel
     from gitreg.loader import load_raw_model as load_raw_model
     from gitreg.model import DataType as DataType
     from gitreg.model import Model as Model
@@ -23,12 +25,14 @@ _HOMES = {
     "CustomTritonPackager": "packager",
     "DataType": "model",
     "GitregError": "errors",
+    "LoadedModel": "loaded",
     "Model": "model",
     "ModelSchema": "model",
     "ModelSchemaItem": "model",
     "Registry": "registry",
     "StorageType": "model",
     "infer_schema": "schema",
+    "load_model": "load",
     "load_raw_model": "loader",
 }
 

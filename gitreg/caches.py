@@ -46,6 +46,11 @@ def _usual() -> str:
     return platformdirs.user_cache_dir("gitreg")
 
 
+def is_offline(said: bool | None = None) -> bool:
+    """Whether no network is to be used: as a caller says, else by `GITREG_OFFLINE`."""
+    return said if said is not None else os.environ.get("GITREG_OFFLINE", "0") not in ("", "0")
+
+
 @contextmanager
 def locked(file: Path, seconds: float) -> Iterator[bool]:
     """Hold a lock that ends with this process, however it ends.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from gitreg import caches, folders, git
+from gitreg import caches, git
 from gitreg.addresses import Address
 from gitreg.errors import GitregError, Outside
 from gitreg.git import clones
@@ -38,11 +38,6 @@ class Clone:
     as_of: float
 
 
-def is_offline(said: bool | None = None) -> bool:
-    """Whether no network is to be used: as a caller says, else by `GITREG_OFFLINE`."""
-    return said if said is not None else os.environ.get("GITREG_OFFLINE", "0") not in ("", "0")
-
-
 def opened(address: Address, offline: bool | None = None) -> Clone:
     """The clone of a registry, as its remote is now; made if there is none.
 
@@ -52,12 +47,10 @@ def opened(address: Address, offline: bool | None = None) -> Clone:
         Outside: the remote cannot be reached, and there is no clone.
     """
     folder = caches.place("clones") / f"{address.key}.git"
-    if is_offline(offline):
+    if caches.is_offline(offline):
         git.SEALED.add(folder)
-        if not clones.is_whole(folder):
-            raise Outside(
-                f"offline, and there is no clone of {address.shown} yet", "once without GITREG_OFFLINE"
-            )
+        if not _as_of(folder):
+            raise Outside(f"offline, and {address.shown} was never fetched here", "once with a network")
         _tell(address, folder, "offline")
     else:
         git.SEALED.discard(folder)
@@ -94,6 +87,8 @@ def _fetch(address: Address, folder: Path) -> None:
             raise clones.Damaged("there is none")
         moved = [tag for tag in clones.refresh(folder) if "@v" in tag]
     except clones.Damaged:
+        from gitreg import folders
+
         moved = []
         with folders.aside(folder.parent) as new:
             clones.make(address.url, new / "clone")

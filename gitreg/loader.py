@@ -23,10 +23,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gitreg.builder import find_record
-from gitreg.documents import own_yaml
 from gitreg.errors import NotSupported, Refused
-from gitreg.flavors import FLAVORS, is_loadable, where
 
 if TYPE_CHECKING:
     from gitreg.model import Model
@@ -52,6 +49,8 @@ def load_raw_model(path: str | os.PathLike[str]) -> Model:
         NotSupported: the package's type has no loader; the message names the type. It is a
             NotImplementedError.
     """
+    from gitreg.flavors import FLAVORS, is_loadable, where
+
     version = _version_folder(Path(path).absolute())
     kind = _type(version)
     defs = version / "defs"
@@ -61,10 +60,25 @@ def load_raw_model(path: str | os.PathLike[str]) -> Model:
         dotted = (defs / "model_class.txt").read_text().strip()
     except OSError as error:
         raise Refused(f"{defs / 'model_class.txt'}: {error.strerror}") from None
-    module, _, name = dotted.rpartition(".")
+    module = dotted.rpartition(".")[0]
     if not all(part.isidentifier() for part in dotted.split(".")) or not module:
         raise Refused(f"{defs / 'model_class.txt'}: {dotted!r} is not a dotted path that ends in a class")
-    own = _OwnModules(defs)
+    return load_class(version, dotted, _artifact(version))
+
+
+def load_class(version: Path, dotted: str, artifact: str) -> Model:
+    """Load a raw package whose record is known already: reading YAML takes longer than many models do.
+
+    Args:
+        version: its version folder.
+        dotted: the class, as its `model_class.txt` says.
+        artifact: what the class's `load` gets, relative to the version folder.
+
+    Raises:
+        Refused: there is no such class.
+    """
+    module, _, name = dotted.rpartition(".")
+    own = _OwnModules(version / "defs")
     with own:
         try:
             cls = getattr(importlib.import_module(module), name)
@@ -75,7 +89,7 @@ def load_raw_model(path: str | os.PathLike[str]) -> Model:
             ) from error
         own.loading = True
         try:
-            model: Model = cls.load(str(version / _artifact(version)))
+            model: Model = cls.load(str(version / artifact))
         finally:
             own.loading = False
     return model
@@ -93,6 +107,8 @@ def _version_folder(path: Path) -> Path:
 def _type(version: Path) -> str:
     import yaml
 
+    from gitreg.documents import own_yaml
+
     try:
         data = own_yaml((version / "metadata" / "type.yaml").read_bytes())
         return str(data["type"])
@@ -102,6 +118,8 @@ def _type(version: Path) -> str:
 
 def _artifact(version: Path) -> str:
     """Where the artifact lies; packages of other makers have no record, and their artifact is `model/`."""
+    from gitreg.builder import find_record
+
     record = find_record(version.parent)
     place = str(record["artifact"]["path"]) if record else "model"
     if place != "model" and (not place.startswith("model/") or ".." in place.split("/")):

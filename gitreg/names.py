@@ -7,7 +7,6 @@ https://github.com/iterative/gto/blob/main/gto/constants.py
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -183,6 +182,8 @@ def mapped(text: str) -> tuple[str, str | None]:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'float'?)` when something known is close, else the empty string."""
+    import difflib
+
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean '{close[0]}'?)" if close else ""
 

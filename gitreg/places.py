@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitreg import clones
-from gitreg.addresses import address_of
+from gitreg import caches
 from gitreg.errors import Refused
 
 if TYPE_CHECKING:
+    from gitreg.addresses import Address
     from gitreg.registry import Registry
     from gitreg.snapshot import Snapshot
 
@@ -29,6 +29,7 @@ class Place:
         shown: how people know it.
         key: a name for the folder of what is fetched of it.
         folder: the folder on this machine that the repository was cloned from, if it was from one.
+        offline: whether no network is to be used.
         as_of: when the clone's remote was last asked, in seconds since 1970; None where there is no clone.
     """
 
@@ -38,32 +39,35 @@ class Place:
     shown: str = ""
     key: str = ""
     folder: Path | None = None
+    offline: bool = False
     as_of: float | None = None
 
 
 def find(path: str | os.PathLike[str], offline: bool | None = None) -> Place:
     """The registry at a path or an address; see `Registry`."""
     text = os.fspath(path)
-    address = address_of(text)
-    if address:
+    offline = caches.is_offline(offline)
+    if address := _address(text):
+        from gitreg import clones
+
         one = clones.opened(address, offline)
-        place = Place(
-            one.folder,
-            True,
-            address.prefix,
-            address.shown,
-            address.key,
-            Path(address.folder) if address.folder else None,
-            one.as_of,
-        )
-        return place
+        folder = Path(address.folder) if address.folder else None
+        return Place(one.folder, True, address.prefix, address.shown, address.key, folder, offline, one.as_of)
     start = Path(text).resolve()
     for folder in (start, *start.parents):
         if (folder / _FILE).is_file():
-            return Place(folder, shown=str(folder))
+            return Place(folder, shown=str(folder), offline=offline)
     if is_bare(start):
-        return Place(start, True, shown=str(start), key=key_of(start), folder=start)
+        return Place(start, True, "", str(start), key_of(start), start, offline)
     raise Refused(f"no {_FILE} in {start} or above it", "gitreg init makes a registry here")
+
+
+def _address(text: str) -> Address | None:
+    if ":" not in text:
+        return None
+    from gitreg.addresses import address_of
+
+    return address_of(text)
 
 
 def is_bare(folder: Path) -> bool:
@@ -96,6 +100,7 @@ def laid(registry: Registry, commit: str, place: Path, model: str | None) -> Reg
     if not (place / registry.prefix / _FILE).is_file():
         raise Refused(f"commit {commit[:12]} of {registry.place.shown} has no {registry.prefix}{_FILE}")
     other = Registry(place / registry.prefix)
+    other.place = registry.place
     other.tags_of = registry.tags_of
     other.memo = memo.Memo(None, "")
     source = registry.place.folder / registry.prefix if registry.place.folder else None
@@ -106,7 +111,10 @@ def laid(registry: Registry, commit: str, place: Path, model: str | None) -> Reg
 def needed(snapshot: Snapshot, model: str) -> list[str] | None:
     """The folders of a commit in which a model's files are; None where all may be needed."""
     from gitreg import dvcsettings
+    from gitreg.git import objects
 
+    likely = [f":(literal){snapshot.prefix}{name}" for name in (_FILE, ".dvc", f"models/{model}")]
+    snapshot.obtain(entry.oid for entry in objects.tree(snapshot.root, snapshot.commit, likely).values())
     manifest = snapshot.manifest_named(model, [f"models/{model}/model.yaml"])
     if manifest is None:
         return None

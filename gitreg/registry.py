@@ -61,8 +61,10 @@ class Registry(WorkTree):
         Outside: the repository cannot be reached, and was not cloned before.
     """
 
-    def __init__(self, path: str | os.PathLike[str] = ".", offline: bool | None = None) -> None:
-        found = places.find(path, offline)
+    def __init__(
+        self, path: str | os.PathLike[str] | places.Place = ".", offline: bool | None = None
+    ) -> None:
+        found = path if isinstance(path, places.Place) else places.find(path, offline)
         super().__init__(found.root, found.bare, found.prefix)
         self.place = found
 
@@ -181,7 +183,7 @@ class Registry(WorkTree):
             return
         with self.scratch() as place:
             git.clone_at(self.root, commit, place / "at")
-            other = Registry(place / "at" / git.prefix(self.root))
+            other = Registry(place / "at" / git.prefix(self.root), self.place.offline)
             self.store.lend(other.root)
             other.tags_of = self.tags_of
             other.memo = memo.Memo(None, "")  # what holds of files here does not hold of files there

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitreg import caches, folders, git, history
-from gitreg.errors import Refused
+from gitreg import caches, git, history
+from gitreg.errors import Outside, Refused
 from gitreg.git import objects, refs
 from gitreg.recorded import ModelRecord, Tag, Version
 from gitreg.version import __version__
@@ -47,6 +47,10 @@ class Repository:
     @cached_property
     def prefix(self) -> str:
         """Where the registry lies in the repository: empty, or a path with a slash at its end."""
+        for above in (self.root, *self.root.parents):
+            if (above / ".git").exists():
+                within = self.root.relative_to(above).as_posix()
+                return "" if within == "." else f"{within}/"
         return git.prefix(self.root)
 
     @property
@@ -74,9 +78,12 @@ class Repository:
 
     def records(self, models: Iterable[str] | None = None) -> dict[str, ModelRecord]:
         """What the tags record: of every model that has one, or of some."""
-        if self.git_folder is None:
-            return {}
-        return history.by_model(*refs.tags(self.tags_of, models))
+        try:
+            return history.by_model(*refs.tags(self.tags_of, models))
+        except Outside:
+            if self.git_folder is None:
+                return {}
+            raise
 
     def record(self, model: str) -> ModelRecord:
         """What the tags record of one model."""
@@ -129,6 +136,8 @@ class Repository:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """An empty folder on the registry's own file system, gone when the block ends."""
+        from gitreg import folders
+
         place = self.git_folder
         beside = place / "gitreg" if place else self.root
         with folders.aside(caches.place("scratch") if self.bare else beside) as folder:

@@ -47,6 +47,20 @@ def _item_mistakes(item: ModelSchemaItem, side: str) -> Iterator[str]:
         yield "an output cannot be optional"
 
 
+def schema_of(data: Mapping[str, Any]) -> ModelSchema:
+    """The schema that a record or schema.yaml holds as plain data."""
+
+    def items(side: str) -> list[ModelSchemaItem]:
+        return [
+            ModelSchemaItem(
+                str(i["name"]), DataType[i["data_type"]], [int(n) for n in i["shape"]], i.get("optional")
+            )
+            for i in data.get(side, ())
+        ]
+
+    return ModelSchema(items("input_schema"), items("output_schema"))
+
+
 def array_of(item: ModelSchemaItem, value: Any) -> Array:
     """Read one array of plain data (numbers, strings, nested lists) as an item declares it.
 

@@ -13,7 +13,7 @@ from gitreg.datafiles import values_of
 from gitreg.declared import Manifest, RegistryFile
 from gitreg.desired import WantedStay
 from gitreg.errors import InvalidFiles, Problem, Refused
-from gitreg.git import objects
+from gitreg.git import clones, objects
 from gitreg.manifest import REGISTRY_FILE, Read, judged, manifest_of, registry_of
 from gitreg.memo import Memo
 from gitreg.names import NAME, NAME_RULE, did_you_mean
@@ -46,6 +46,12 @@ class Snapshot:
         found = self.reader.read(f"{self.commit}:{self.prefix}{file}")
         return found[1] if found else None
 
+    def obtain(self, oids: Iterable[str]) -> None:
+        """Fetch contents that are about to be read, all at once, where a clone has been made without them."""
+        asked = set(oids)
+        if len(asked) > 1:
+            clones.obtain(self.root, asked, [self.commit])
+
     @cached_property
     def tree(self) -> dict[str, objects.Entry]:
         """Every file below the root."""
@@ -62,8 +68,12 @@ class Snapshot:
         """
         raw = self.read(REGISTRY_FILE)
         if raw is None:
-            raise Refused(f"commit {self.commit[:12]} has no {REGISTRY_FILE}", "is it committed?")
+            raise Refused(f"commit {self.commit[:12]} has no {REGISTRY_FILE}", self._elsewhere())
         return registry_of(*judged(raw, REGISTRY_FILE, "registry"))
+
+    def _elsewhere(self) -> str:
+        found = [path for path in objects.tree(self.root, self.commit) if path.endswith(f"/{REGISTRY_FILE}")]
+        return f"#subdirectory={found[0].rpartition('/')[0]}" if found else "is it committed?"
 
     @cached_property
     def manifests(self) -> dict[str, str]:
@@ -85,7 +95,9 @@ class Snapshot:
         fresh: dict[str, tuple[dict[str, Any], Any]] = {}
         found: dict[str, Manifested] = {}
         problems: list[Problem] = []
-        for file, oid in (self.manifests if files is None else self._some(files)).items():
+        some = self.manifests if files is None else self._some(files)
+        self.obtain(oid for oid in some.values() if oid not in known)
+        for file, oid in some.items():
             if oid not in known:
                 known[oid] = _said(self.reader.read(oid), file)
                 fresh[oid] = ({}, known[oid])

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from gitreg import builder, isolation
 from gitreg.documents import own_yaml
 from gitreg.errors import GitregError, Refused
-from gitreg.model import DataType, ModelSchema, ModelSchemaItem
-from gitreg.schema import read_sample
+from gitreg.model import ModelSchema
+from gitreg.schema import read_sample, schema_of
 
 if TYPE_CHECKING:
     from gitreg.schema import Sample
@@ -157,17 +157,3 @@ def _samples(version: Path | None, schema: ModelSchema, custom: bool) -> Iterato
             name, mistake = mistakes[0]
             raise Refused(f"metadata/sample_data.yaml: [{i}]{f'.{name}' if name else ''}: {mistake}")
         yield sample
-
-
-def schema_of(data: Mapping[str, Any]) -> ModelSchema:
-    """The schema that a record or schema.yaml holds as plain data."""
-
-    def items(side: str) -> list[ModelSchemaItem]:
-        return [
-            ModelSchemaItem(
-                str(i["name"]), DataType[i["data_type"]], [int(n) for n in i["shape"]], i.get("optional")
-            )
-            for i in data[side]
-        ]
-
-    return ModelSchema(items("input_schema"), items("output_schema"))

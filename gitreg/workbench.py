@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from gitreg import builder, checker, detection, flavors, folders, formats, git, isolation, memo
 from gitreg.declared import Artifact, Manifest, Named
-from gitreg.errors import GitregError, InvalidFiles, NotSupported, Problem, Refused
-from gitreg.gather import Gathered, parts_of
+from gitreg.errors import GitregError, InvalidFiles, NotSupported, Outside, Problem, Refused
+from gitreg.gather import Gathered, content_of, parts_of
 from gitreg.packages import Parts, content_digest
 from gitreg.reports import ModelReport, advice
 from gitreg.store import Tracked
@@ -110,7 +110,10 @@ class Workbench:
 
     def _fetch(self, tracked: Sequence[Tracked]) -> None:
         """Get what the cache lacks, in one go."""
-        self.registry.store.fetch([t for t in tracked if self._lacks(t)])
+        lacking = [t for t in tracked if self._lacks(t)]
+        if lacking and self.registry.place.offline:
+            raise Outside(f"offline, and '{lacking[0].path}' is not in the DVC cache")
+        self.registry.store.fetch(lacking)
 
     def _lacks(self, tracked: Tracked) -> bool:
         try:
@@ -159,6 +162,44 @@ class Workbench:
             ordinal=ordinal,
         )
 
+    def lay(self, model: str, folder: Path, version: str, ordinal: int, digest: str | None) -> Parts:
+        """Lay out the raw package of a registered version, untested; what it is made of.
+
+        Args:
+            folder: where; it is not there yet.
+            digest: the content digest that was registered, where one was.
+
+        Raises:
+            InvalidFiles: the manifest, or what it names, has problems.
+            Refused: the content is not what was registered, or the artifact is corrupt.
+            NotSupported: the type has no loader.
+            Outside: the artifact cannot be fetched.
+        """
+        gathered = self.registry.gather(self.registry.manifest_file(model))
+        self._refuse([gathered], {})
+        manifest = gathered.manifest
+        assert manifest
+        self._need_loader(manifest)
+        found = content_of(gathered).digest
+        if digest and digest != found:
+            raise Refused(
+                f"{model}@{version} is not what was registered: its content digest is {found[:19]}..., "
+                f"and its tag says {digest[:19]}...",
+                "gitreg doctor --deep, in a clone",
+            )
+        if gathered.tracked:
+            self._fetch([gathered.tracked])
+        parts = self._parts(gathered, version, ordinal)
+        builder.whole("raw", parts, folder)
+        return parts
+
+    def _need_loader(self, manifest: Manifest) -> None:
+        if not flavors.is_loadable(manifest.type):
+            raise NotSupported(
+                f"no loader for the type '{manifest.type}'",
+                f"it can be loaded {flavors.where(manifest.type)}",
+            )
+
     def format_of(self, file: str) -> formats.Format:
         """The serialization format of a model's artifact, by content; it is fetched if need be.
 
@@ -201,11 +242,7 @@ class Workbench:
         self._refuse([gathered], {})
         manifest = gathered.manifest
         assert manifest
-        if not flavors.is_loadable(manifest.type):
-            raise NotSupported(
-                f"no loader for the type '{manifest.type}'",
-                f"it can be loaded {flavors.where(manifest.type)}",
-            )
+        self._need_loader(manifest)
         if gathered.tracked:
             self._fetch([gathered.tracked])
         parts = self._parts(gathered)

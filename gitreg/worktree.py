@@ -88,6 +88,8 @@ class WorkTree(Repository):
 
     def models(self) -> list[Manifest]:
         """Every model whose manifest can be read, by name."""
+        if self.bare:
+            self.head.obtain(self.head.manifests.values())
         read = (self.read(file).manifest for file in self.files)
         return sorted((m for m in read if m is not None), key=lambda m: m.name)
 

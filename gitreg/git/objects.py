@@ -61,7 +61,7 @@ class Reader:
     """Reads objects through one process."""
 
     def __init__(self, root: Path) -> None:
-        self._git = client(root)
+        self._root, self._git = root, client(root)
 
     def read(self, name: str) -> tuple[str, bytes] | None:
         """(object id, content) of an object, as `<oid>` or `<commit>:<path>`; None where there is none.
@@ -78,8 +78,12 @@ class Reader:
             )
         try:
             oid, _, _, data = self._git.get_object_data(name)
-        except ValueError:
-            return None
+        except (ValueError, BrokenPipeError) as error:
+            if not isinstance(error, BrokenPipeError) and "git returned: b''" not in str(error):
+                return None
+            self._git = client(self._root)  # it ended: an object that it would have had to fetch
+            hint = "is the remote reachable?"
+            raise Outside(f"{name} is not in this clone, and cannot be fetched now", hint) from None
         return (oid.decode() if isinstance(oid, bytes) else str(oid)), bytes(data)
 
     def text(self, commit: str, path: str) -> str | None:

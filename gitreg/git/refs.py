@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from gitreg.errors import Outside, Refused
 from gitreg.git import client, must, run, setting
-from gitreg.git.transactions import ITS_OWN, check_alive, journal
 from gitreg.names import is_like_a_tag, parse_tag
 from gitreg.recorded import OddTag, Tag
 
@@ -150,6 +149,8 @@ def fetch(root: Path, remote: str, branch: str) -> Listed:
         Outside: the remote cannot be reached.
         Refused: a tag is not the same there and here.
     """
+    from gitreg.git.transactions import check_alive, journal
+
     for _ in range(20):
         there = _list(root, remote, branch)
         listed = must(root, ["for-each-ref", "--format=%(objectname) %(refname:strip=2)", "refs/tags/"])
@@ -232,6 +233,8 @@ def push(
         LostRace: what is on the remote is not what it was.
         Outside: the remote refuses for another reason, or cannot be reached.
     """
+    from gitreg.git.transactions import ITS_OWN, check_alive, journal
+
     held = [f"--force-with-lease={name}:{old or ''}" for name, old in (leases or {}).items()]
     command = ["git", "push", *_PUSH, *held, "--end-of-options", remote, *specs]
     # The other end of a remote that is a folder is a child of ours. As a server would, it outlives us.
