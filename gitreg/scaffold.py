@@ -251,19 +251,9 @@ class _Adder:
 # The fields of a manifest, as a reader wants them.
 _ORDER = (
     *("name", "title", "version", "description", "owners", "tags", "type", "model_class", "code"),
-    *(
-        "include_import_prefixes",
-        "artifact",
-        "options",
-        "trust",
-        "backend",
-        "image",
-        "schema",
-        "sample_data",
-        "requirements",
-        "batching",
-    ),
-    *("triton", "params", "metrics", "lineage", "license", "card", "release"),
+    *("include_import_prefixes", "artifact", "options", "trust", "backend", "image", "schema"),
+    *("sample_data", "requirements", "batching", "triton", "params", "metrics", "lineage", "license"),
+    *("card", "release"),
 )
 
 
