@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 from gitreg.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from gitreg.catalogued import ModelVersion as ModelVersion
+    from gitreg.catalogued import ModelVersionStage as ModelVersionStage
+    from gitreg.catalogued import RegisteredModel as RegisteredModel
     from gitreg.errors import GitregError as GitregError
     from gitreg.load import load_model as load_model
     from gitreg.loaded import LoadedModel as LoadedModel
@@ -29,6 +32,9 @@ _HOMES = {
     "Model": "model",
     "ModelSchema": "model",
     "ModelSchemaItem": "model",
+    "ModelVersion": "catalogued",
+    "ModelVersionStage": "catalogued",
+    "RegisteredModel": "catalogued",
     "Registry": "registry",
     "StorageType": "model",
     "infer_schema": "schema",

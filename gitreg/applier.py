@@ -78,7 +78,7 @@ class Applier:
             if name in new:
                 continue
             if name not in planned.desired.models:
-                guess = did_you_mean(name, (m.name for m in self.registry.models()))
+                guess = did_you_mean(name, (m.name for m in self.registry.manifests()))
                 raise Refused(f"commit {commit[:12]} has no model '{name}'{guess}", "is it committed?")
             version = planned.desired.models[name].version
             tag = planned.recorded[name].versions[version].tag

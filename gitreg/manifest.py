@@ -80,6 +80,11 @@ def _validator(kind: str) -> Validator:
     return validator
 
 
+def validator(kind: str) -> Validator:
+    """The validator of schemas/<kind>.schema.json, with all definitions in place."""
+    return _validator(kind)
+
+
 def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
     """A schema with its definitions in place: following a reference costs more than most checks."""
     if isinstance(schema, list):

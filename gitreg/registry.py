@@ -324,7 +324,7 @@ class Registry(WorkTree):
     def fix(self) -> list[str]:
         """Mend what has one right answer: dvc.yaml's artifacts; the files that were written."""
         self.need_files("fix")
-        paths = {m.name: m.artifact.path for m in self.models() if m.artifact and m.artifact.path}
+        paths = {m.name: m.artifact.path for m in self.manifests() if m.artifact and m.artifact.path}
         text = doors.fixed(self.root, paths)
         if text is None:
             return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from gitreg.errors import Refused, Usage
@@ -19,7 +20,16 @@ def resolve(registry: Repository, reference: Reference) -> tuple[ModelRecord, Ve
         return _by_id(registry, reference.id)
     known = registry.record(reference.model)
     if not known.versions:
-        raise _no_model(registry, reference)
+        raise no_model(reference, registry.declared(), registry.records())
+    return known, among(known, reference, registry.ordinal)
+
+
+def among(known: ModelRecord, reference: Reference, ordinal: Callable[[Version], int]) -> Version:
+    """The version of a model that a reference names by version, stage or ordinal; else the highest.
+
+    Raises:
+        Refused: there is no such version, or nothing is in that stage.
+    """
     if reference.stage:
         version = known.stages.get(reference.stage)
         if version is None:
@@ -29,11 +39,11 @@ def resolve(registry: Repository, reference: Reference) -> tuple[ModelRecord, Ve
                 f"no version of {reference.model} is in {reference.stage}{guess}; {there}",
                 f"gitreg promote {reference.model} {reference.stage}",
             )
-        return known, known.versions[version]
+        return known.versions[version]
     if reference.ordinal is not None:
         for one in known.versions.values():
-            if registry.ordinal(one) == reference.ordinal:
-                return known, _usable(known, one)
+            if ordinal(one) == reference.ordinal:
+                return _usable(known, one)
         raise Refused(f"{reference}: {reference.model} has {len(known.versions)} registered versions")
     if reference.version:
         found = known.versions.get(reference.version)
@@ -43,10 +53,10 @@ def resolve(registry: Repository, reference: Reference) -> tuple[ModelRecord, Ve
                 f"{reference} is not registered{did_you_mean(reference.version, names)}",
                 f"registered: {', '.join(names[-10:])}; gitreg register {reference.model}, once it is merged",
             )
-        return known, _usable(known, found)
+        return _usable(known, found)
     if not known.registered:
         raise Refused(f"every version of {reference.model} is deregistered")
-    return known, max(known.registered.values(), key=lambda v: order(v.version))
+    return max(known.registered.values(), key=lambda v: order(v.version))
 
 
 def model_name(registry: Repository, text: str) -> str:
@@ -82,13 +92,18 @@ def _by_id(registry: Repository, wanted: str) -> tuple[ModelRecord, Version]:
     return found[0][0], _usable(*found[0])
 
 
-def _no_model(registry: Repository, reference: Reference) -> Refused:
-    declared = registry.declared()
+def no_model(reference: Reference, declared: Collection[str], recorded: Iterable[str]) -> Refused:
+    """The error for a model without a registered version.
+
+    Args:
+        declared: names of models that have a manifest.
+        recorded: names of models that have tags.
+    """
     if reference.model in declared:
         return Refused(
             f"no version of {reference.model} is registered yet", f"gitreg register {reference.model}"
         )
-    known = sorted({*declared, *registry.records()})
+    known = sorted({*declared, *recorded})
     return Refused(
         f"there is no model '{reference.model}'{did_you_mean(reference.model, known)}",
         f"models here: {', '.join(known[:20]) or 'none yet'}",

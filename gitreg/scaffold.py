@@ -81,7 +81,7 @@ def new(registry: Registry, name: str, origin: str, asked: NewModel) -> Added:
     name, title = mapped(name)
     folder = registry.root / "models" / name
     relative = folder.relative_to(registry.root).as_posix()
-    taken = [m.file for m in registry.models() if m.name == name]
+    taken = [m.file for m in registry.manifests() if m.name == name]
     if taken or (folder / "model.yaml").exists():
         raise Refused(
             f"there is a model '{name}' already: {(taken or [f'{relative}/model.yaml'])[0]}",

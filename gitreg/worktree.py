@@ -16,14 +16,14 @@ from gitreg.errors import Problem, Refused
 from gitreg.gather import Gathered, gather
 from gitreg.manifest import Read, manifest_files, read_manifest, read_registry
 from gitreg.names import Reference, did_you_mean, parse_reference
-from gitreg.repository import Repository
+from gitreg.readable import Readable
 from gitreg.store import Store
 
 # What a manifest that names a file outside of its folder has in a line that is no comment.
 _REACHING = re.compile(rb"^[^#\n]*\.\./|^[^#\n]*\.\.\s*$", re.MULTILINE)
 
 
-class WorkTree(Repository):
+class WorkTree(Readable):
     """What lies on disk; of a bare repository, what would lie there after a checkout.
 
     Args:
@@ -86,7 +86,7 @@ class WorkTree(Repository):
             self.memo.remember("digests", {str(file): (before, known)})
         return known[0], known[1]
 
-    def models(self) -> list[Manifest]:
+    def manifests(self) -> list[Manifest]:
         """Every model whose manifest can be read, by name."""
         if self.bare:
             self.head.obtain(self.head.manifests.values())
@@ -148,7 +148,7 @@ class WorkTree(Repository):
 
     def declared(self) -> list[str]:
         """The names of the models that the files declare, as far as they can be read."""
-        return super().declared() if self.bare else [manifest.name for manifest in self.models()]
+        return super().declared() if self.bare else [manifest.name for manifest in self.manifests()]
 
     def need_files(self, what: str) -> None:
         """Raise Refused where there is no work tree."""
@@ -162,5 +162,5 @@ class WorkTree(Repository):
 
     def stage_problems(self, file: str, names: bool) -> list[Problem]:
         """What is wrong with a stage file in itself; with `names`, also models that there are not."""
-        known = {manifest.name for manifest in self.models()} if names else None
+        known = {manifest.name for manifest in self.manifests()} if names else None
         return checker.check_stage(self.root, file, self.file, known)

@@ -42,7 +42,7 @@ def main() -> int:
     run("check")
     run("build", "--all", "-o", "dist")
     run("verify", "dist")
-    models = [(manifest, question(registry, manifest)) for manifest in registry.models()]
+    models = [(manifest, question(registry, manifest)) for manifest in registry.manifests()]
     try:
         triton = server.find()
         reason = server.unfit(triton)

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from gitreg.catalog import Catalog
     from gitreg.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 # Names and descriptions come from other people's files: they may not steer a terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def in_folder(function: F) -> F:
@@ -65,14 +69,29 @@ def registry(where: str | None = None) -> Registry:
     Args:
         where: a path or an address; by default here.
     """
+    from gitreg.registry import Registry
+
+    return _telling(lambda: Registry(where or "."))
+
+
+def catalog(where: str | None = None) -> Catalog:
+    """What can be read of a registry; without all that the other commands need."""
+    from gitreg import places
+    from gitreg.catalog import Catalog
+
+    place = _telling(lambda: places.find(where or "."))
+    return Catalog(place.root, reading_progress(), place.bare, place.prefix)
+
+
+def _telling(find: Callable[[], T]) -> T:
+    """Find a registry, and say what there is to say of its clone."""
     import warnings
 
     from gitreg.clones import Stale
-    from gitreg.registry import Registry
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        one = Registry(where or ".")
+        one = find()
     for warning in caught:
         level = "note" if issubclass(warning.category, Stale) else "warning"
         say(f"{level}: {warning.message}", err=True)
@@ -93,7 +112,8 @@ def say(text: str = "", err: bool = False) -> None:
 
 def print_json(data: Any) -> None:
     """Print data as JSON; NaN and infinity, which JSON lacks, become strings."""
-    click.echo(json.dumps(_jsonable(data), indent=2, ensure_ascii=False))
+    text = json.dumps(_jsonable(data), indent=2, ensure_ascii=False)
+    click.echo(_CONTROL.sub(lambda m: f"\\u{ord(m[0]):04x}", text))
 
 
 def _jsonable(value: Any) -> Any:
@@ -125,6 +145,26 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     with console.capture() as capture:
         console.print(drawn)
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+# Fewer are read in no time.
+_WORTH_TELLING = 2000
+
+
+def reading_progress() -> Callable[[str, int, int], None]:
+    """Tells what is read for the index, when it is much: one line on a terminal, a few elsewhere."""
+    told: dict[str, int] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        if total < _WORTH_TELLING:
+            return
+        if sys.stderr.isatty():
+            click.echo(f"\r{what}: {done:,} of {total:,}" + "\n" * (done == total), nl=False, err=True)
+        elif done * 4 // total > told.get(what, 0):
+            told[what] = done * 4 // total
+            click.echo(f"{what}: {done:,} of {total:,}", err=True)
+
+    return tell
 
 
 _STYLES = {

@@ -1,7 +1,7 @@
 """The only room that talks to Git: small questions, argument lists, no inherited variables.
 
 This file runs Git and asks about a work tree; `objects` reads and writes trees, commits and tag objects;
-`refs` reads, writes, fetches and pushes references.
+`refs` reads, writes, fetches and pushes references; `plain` is for commands that only read, and in a hurry.
 """
 
 from __future__ import annotations
@@ -48,6 +48,13 @@ def _environment(root: Path, more: Mapping[str, str] | None) -> tuple[dict[str, 
     # Variables that a hook or `git rebase --exec` leaves behind would point Git at another repository:
     # https://github.com/pre-commit/pre-commit/issues/300
     return said, [n for n in os.environ if n.startswith("GIT_") and n not in _KEPT and n not in said]
+
+
+def sealed(root: Path) -> dict[str, str]:
+    """The whole environment of a Git that is started elsewhere; as of `run`."""
+    told, without = _environment(root, None)
+    inherited = {name: value for name, value in os.environ.items() if name not in without}
+    return {**inherited, "LANGUAGE": "C", "LC_ALL": "C", **told}
 
 
 def _received(root: Path) -> dict[str, str]:

@@ -1,0 +1,148 @@
+"""Tables for people (fitted to their terminal) and for other programs: CSV, Markdown.
+
+Drawn here and not by rich, which takes a second for a thousand rows.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+
+import click
+
+from gitreg.cli import output
+
+FORMATS = ("table", "csv", "md", "json")
+_MOST_CELL = 400
+_LEAST_WIDTH = 8
+_GAP = "   "
+
+
+def show(headers: Sequence[str], rows: Iterable[Sequence[object]], how: str = "table") -> None:
+    """Print rows; None is an empty cell.
+
+    Args:
+        how: "table", "csv" or "md".
+    """
+    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if how == "csv":
+        _csv(headers, texts)
+    elif how == "md":
+        click.echo(f"| {' | '.join(map(_markdown, headers))} |\n|{'---|' * len(headers)}")
+        click.echo("".join(f"| {' | '.join(map(_markdown, row))} |\n" for row in texts), nl=False)
+    else:
+        _table([output.safe(header) for header in headers], texts)
+
+
+def pairs(lines: Iterable[tuple[str, object]], how: str = "table") -> None:
+    """Print names and values; those that are empty are left out."""
+    rows = [(name, value) for name, value in lines if value not in (None, "")]
+    if how != "table":
+        show(["name", "value"], rows, how)
+        return
+    width = max((len(name) for name, _ in rows), default=0)
+    room = shutil.get_terminal_size().columns - width - len(_GAP) if sys.stdout.isatty() else 1 << 20
+    for name, value in rows:
+        first, *rest = _fold(cell_text(str(value)), max(room, _LEAST_WIDTH)) or [""]
+        click.echo(f"{name:{width}}{_GAP}{first}")
+        for line in rest:
+            click.echo(f"{'':{width}}{_GAP}{line}")
+
+
+def _csv(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """RFC 4180. A cell that a spreadsheet would take for a formula is made a text by a quote before it."""
+    import csv
+    import io
+
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(headers)
+    writer.writerows([_no_formula(output.safe(cell)) for cell in row] for row in rows)
+    click.echo(stream.getvalue(), nl=False)
+
+
+def _no_formula(cell: str) -> str:
+    number = re.fullmatch(r"[-+]?([0-9.]+(e[-+]?[0-9]+)?|inf|nan)", cell)
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t")) and not number else cell
+
+
+def _markdown(cell: str) -> str:
+    plain = output.safe(" ".join(cell.split()))
+    return re.sub(r"[\\`*{}\[\]<>()#|~&!]|(?<!\w)[_@]|[_@](?!\w)", lambda m: f"&#{ord(m[0])};", plain)
+
+
+def _table(headers: Sequence[str], texts: Sequence[Sequence[str]]) -> None:
+    cells = [[cell_text(cell) for cell in row] for row in texts]
+    widths = [max(map(_width, column)) for column in zip(headers, *cells, strict=True)]
+    if sys.stdout.isatty():
+        widths = _fitted(widths, shutil.get_terminal_size().columns - len(_GAP) * (len(widths) - 1))
+    lines = [*_lines(headers, widths), "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))]
+    for row in cells:
+        lines += _lines(row, widths)
+    click.echo("\n".join(lines))
+
+
+def cell_text(cell: str) -> str:
+    """Text on one line that cannot steer the terminal; a very long one is cut."""
+    text = cell if len(cell) < 2 * _MOST_CELL else cell[: 2 * _MOST_CELL]
+    text = output.safe(" ".join(text.split()))
+    return text if len(text) <= _MOST_CELL else f"{text[: _MOST_CELL - 3]}..."
+
+
+def _fitted(widths: list[int], room: int) -> list[int]:
+    """Widths that fit: the widest columns give way first."""
+    while sum(widths) > room and max(widths) > _LEAST_WIDTH:
+        widest = max(widths)
+        below = max([_LEAST_WIDTH, *(w for w in widths if w < widest)])
+        count = widths.count(widest)
+        less = max(1, min(widest - below, -(-(sum(widths) - room) // count)))
+        widths = [w - less if w == widest else w for w in widths]
+    return widths
+
+
+def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    folded = [_fold(cell, width) for cell, width in zip(row, widths, strict=True)]
+    lines = []
+    for i in range(max(map(len, folded))):
+        parts = [cell[i] if i < len(cell) else "" for cell in folded]
+        padded = (part + " " * (width - _width(part)) for part, width in zip(parts, widths, strict=True))
+        lines.append(_GAP.join(padded).rstrip())
+    return lines
+
+
+def _fold(text: str, width: int) -> list[str]:
+    """A text in lines of a width, broken between words where that is possible."""
+    if _width(text) <= width:
+        return [text]
+    lines, line = [], ""
+    for word in re.findall(r"\s*\S+", text):
+        if line and _width(line + word) > width:
+            lines.append(line)
+            line = ""
+            word = word.lstrip()
+        while _width(line + word) > width and len(word) > 1:
+            at = max(1, _fits(word, width))
+            lines.append(word[:at])
+            word = word[at:]
+        line += word
+    return [*lines, line] if line else lines
+
+
+def _fits(text: str, width: int) -> int:
+    used = 0
+    for i, char in enumerate(text):
+        used += _width(char)
+        if used > width:
+            return i
+    return len(text)
+
+
+def _width(text: str) -> int:
+    """Columns that a terminal needs."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)

@@ -1,0 +1,193 @@
+"""What every reading command asks Git, without GitPython, whose import takes longer than the answers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from gitreg.errors import Outside
+from gitreg.git import sealed
+
+_FORMAT = "--format=%(objectname) %(refname:strip=2)"
+_CHUNK = 1 << 20
+# What would be two lines, or what Git would look for from the folder that it is run in, and end on.
+_UNASKED = re.compile(r"[\n\0]|^[^:]*:\.\.?/")
+_MOST_TREE = 64 << 20
+_NO_OBJECT = "0" * 40
+
+
+class Place(NamedTuple):
+    """Where a registry lies.
+
+    Attributes:
+        folder: Git's own folder, which all work trees share.
+        prefix: of the registry below the work tree's top: empty, or a path with a slash at its end.
+    """
+
+    folder: Path
+    prefix: str
+
+
+class Object(NamedTuple):
+    """An object: `commit`, `tree`, `blob` or `tag`; of a large one, its size and its beginning."""
+
+    oid: str
+    kind: str
+    size: int
+    data: bytes
+
+
+def place(root: Path) -> Place | None:
+    """Where a registry lies; None outside of a repository.
+
+    Raises:
+        Outside: Git refuses to look, as into a folder of somebody else.
+    """
+    command = ["rev-parse", "--path-format=absolute", "--git-common-dir", "--show-prefix"]
+    done = _run(root, command)
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip()
+        if "not a git repository" in said:
+            return None
+        raise Outside(f"git rev-parse: {said}")
+    folder, _, prefix = os.fsdecode(done.stdout).removesuffix("\n").partition("\n")
+    return Place(Path(folder), prefix)
+
+
+def tags(root: Path, models: Iterable[str] | None = None) -> bytes:
+    """A line for each tag, sorted by name: its object's id, a space, its name. No object is read.
+
+    Args:
+        models: only the tags of these.
+    """
+    patterns = ["refs/tags/"]
+    if models is not None:
+        patterns = [f"refs/tags/{name}{sign}*" for name in models for sign in "@#"]
+        if not patterns:
+            return b""
+    done = _run(root, ["for-each-ref", _FORMAT, *patterns])
+    if done.returncode:
+        raise Outside(f"git for-each-ref: {done.stderr.decode('utf-8', 'replace').strip()}")
+    return done.stdout
+
+
+def changes(root: Path, old: str, new: str, folders: Sequence[str]) -> list[tuple[str, str]]:
+    """(A, M or D, path) of files in some folders that differ between two commits.
+
+    Args:
+        root: what paths are relative to.
+        old, new: full ids.
+    """
+    options = ["--name-status", "-z", "--no-renames", "--relative", "--no-ext-diff"]
+    literal = [f":(literal){folder}" for folder in folders]
+    done = _run(root, ["diff-tree", "-r", *options, old, new, "--", *literal])
+    words = [os.fsdecode(word) for word in done.stdout.split(b"\0") if word]
+    return list(zip(words[::2], words[1::2], strict=False)) if done.returncode == 0 else []
+
+
+def objects(root: Path, names: Sequence[str], most: int = _CHUNK) -> Iterator[Object | None]:
+    """Objects by id or `<commit>:<path>`, in the order asked; None where there is none.
+
+    Args:
+        most: bytes of each that are kept.
+    """
+    asked = [_NO_OBJECT if _UNASKED.search(name) else name for name in names]
+    with _Asking(root, ["cat-file", "--batch"], asked) as answers:
+        for _ in asked:
+            yield _object(answers, most)
+
+
+def sizes(root: Path, names: Sequence[str]) -> list[tuple[str, int] | None]:
+    """(id, size) of each blob by id or `<commit>:<path>`; None where there is no blob."""
+    asked = [_NO_OBJECT if _UNASKED.search(name) else name for name in names]
+    with _Asking(root, ["cat-file", "--batch-check"], asked) as answers:
+        lines = answers.read().decode("utf-8", "replace").split("\n")
+    if len(lines) != len(asked) + 1:
+        raise Outside("git cat-file ended early", "git fsck")
+    split = (line.split(" ") for line in lines[:-1])
+    return [(w[0], int(w[2])) if len(w) == 3 and w[1] == "blob" else None for w in split]
+
+
+def blobs(root: Path, paths: Sequence[tuple[str, str]]) -> set[str]:
+    """The ids of files by (commit, path), from trees alone: a clone may lack the files themselves."""
+    folders = {(commit, path.rpartition("/")[0]) for commit, path in paths}
+    trees = [f"{commit}:{folder}" for commit, folder in folders]
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for one, said in zip(folders, objects(root, trees, _MOST_TREE), strict=True):
+        found[one] = dict(_entries(said.data)) if said and said.kind == "tree" else {}
+    named = ((commit, *path.rpartition("/")[::2]) for commit, path in paths)
+    return {oid for commit, folder, name in named if (oid := found[commit, folder].get(name))}
+
+
+def _entries(tree: bytes) -> Iterator[tuple[str, str]]:
+    """(name, id) of the plain files in a tree."""
+    for found in re.finditer(rb"([0-7]+) ([^\0]+)\0(.{20})", tree, re.DOTALL):
+        if found[1].startswith(b"100"):
+            yield os.fsdecode(found[2]), found[3].hex()
+
+
+def _object(answers: IO[bytes], most: int) -> Object | None:
+    head = answers.readline()
+    words = head.rstrip(b"\n").split(b" ")
+    if len(words) != 3 or not words[2].isdigit():
+        if not head:
+            raise Outside("git cat-file ended early", "git fsck")
+        return None  # `<name> missing`, and the like
+    size = int(words[2])
+    data = answers.read(min(size, most))
+    left = size - len(data)
+    while left > 0:
+        left -= len(answers.read(min(left, _CHUNK)) or b"\0" * left)
+    answers.read(1)
+    return Object(words[0].decode(), words[1].decode(), size, data)
+
+
+class _Asking:
+    """A Git command that is asked lines from a file (a pipe would have to be fed while Git writes)."""
+
+    def __init__(self, root: Path, arguments: Sequence[str], lines: Sequence[str]) -> None:
+        self.root, self.arguments, self.lines = root, arguments, lines
+
+    def __enter__(self) -> IO[bytes]:
+        self.input = tempfile.TemporaryFile()
+        self.input.write("".join(f"{line}\n" for line in self.lines).encode("utf-8", "surrogateescape"))
+        self.input.seek(0)
+        try:
+            self.process = subprocess.Popen(
+                ["git", *self.arguments],
+                cwd=self.root,
+                env=sealed(self.root),
+                stdin=self.input,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=_CHUNK,
+            )
+        except FileNotFoundError as error:
+            self.input.close()
+            raise _no_git() from error
+        assert self.process.stdout
+        return self.process.stdout
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdout
+        self.process.stdout.close()  # one that still writes ends by SIGPIPE
+        self.process.wait()
+        self.input.close()
+
+
+def _run(root: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            ["git", *arguments], cwd=root, env=sealed(root), capture_output=True, stdin=subprocess.DEVNULL
+        )
+    except FileNotFoundError as error:
+        raise _no_git() from error
+
+
+def _no_git() -> Outside:
+    return Outside("git is not installed, or not on PATH", "gitreg doctor")

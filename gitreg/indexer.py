@@ -1,0 +1,269 @@
+"""Brings the index up to date with Git's references: reads only what is new, as one moment has it.
+
+References change under us. They are read once, and the answer is theirs: what the index holds for a model is
+used when it follows from just these references, and is made anew when not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gitreg import history
+from gitreg.git import plain
+from gitreg.index import Index
+from gitreg.names import NAME, parse_tag
+from gitreg.recorded import ModelRecord, OddTag, Tag, Version
+from gitreg.version import __version__
+from gitreg.versions import order
+
+# Another layout, or another reading of what manifests say, gets another number.
+_LAYOUT = 1
+_CHUNK = 5000
+# Of a tag object of any size, as much as is looked at.
+_MOST_TAG = 256 << 10
+
+# (what is done, how many of them are, how many there are)
+Progress = Callable[[str, int, int], None]
+Lines = dict[str, list[tuple[str, str]]]
+
+
+def version() -> str:
+    """What the index's rows depend on besides Git's objects."""
+    from gitreg.manifest import schema_folder
+
+    schema = zlib.crc32((schema_folder() / "model.schema.json").read_bytes())
+    return f"{_LAYOUT} {__version__} {schema}"
+
+
+def digest(raw: bytes) -> str:
+    """Of references, as `plain.tags` lists them."""
+    return hashlib.blake2b(raw, digest_size=16).hexdigest()
+
+
+def grouped(raw: bytes) -> Lines:
+    """model -> (name, object id) of its tags. Tags of no model's name are none of ours."""
+    groups: Lines = {}
+    for line in raw.decode("utf-8", "surrogateescape").split("\n"):
+        oid, _, name = line.partition(" ")
+        model = re.split("[@#]", name, maxsplit=1)[0]
+        if len(model) < len(name) and "/" not in name:  # which is in no pattern of `plain.tags`
+            groups.setdefault(model, []).append((name, oid))
+    return {model: lines for model, lines in groups.items() if NAME.match(model)}
+
+
+def digest_of(lines: Sequence[tuple[str, str]]) -> str:
+    """Of the references of one model."""
+    return digest("\n".join(f"{oid} {name}" for name, oid in lines).encode("utf-8", "surrogateescape"))
+
+
+def summaries(index: Index, root: Path, progress: Progress) -> dict[str, Any]:
+    """model -> its summary, as the references are now."""
+    return _whole(index, root, progress, index.summaries)
+
+
+def bodies(index: Index, root: Path, progress: Progress) -> dict[str, Any]:
+    """model -> all that its tags record, as the references are now."""
+    return _whole(index, root, progress, index.bodies)
+
+
+def _whole(
+    index: Index, root: Path, progress: Progress, read: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    while True:
+        raw = plain.tags(root)
+        now = digest(raw)
+        with index.reading():
+            if index.state == now:
+                return read()
+            known = index.digests()
+        groups = grouped(raw)
+        wanted = {model: digest_of(lines) for model, lines in groups.items()}
+        stale = [model for model, of in wanted.items() if known.get(model) != of]
+        rows = _rows(index, root, {model: groups[model] for model in stale}, wanted, progress)
+        with index.writing():
+            known = index.digests()
+            if any(known.get(model) != of and model not in rows for model, of in wanted.items()):
+                continue  # somebody else saw other references in between
+            index.put(rows, known.keys() - wanted.keys())
+            index.state = now
+            return read()
+
+
+class Told(NamedTuple):
+    """What the tags of one model record, at one moment.
+
+    Attributes:
+        body: the same as plain data.
+        words: tag object's id -> who wrote it, and its message.
+    """
+
+    record: ModelRecord
+    body: dict[str, Any]
+    words: dict[str, tuple[str, str]]
+
+
+def told(index: Index, root: Path, model: str, progress: Progress) -> Told:
+    """What the tags of one model record, tag by tag; no other model's are read."""
+    lines = grouped(plain.tags(root, [model])).get(model, [])
+    seen = _seen(index, root, [oid for _, oid in lines], progress)
+    known = _record(model, lines, seen)
+    return Told(known, _body(known, seen), {oid: (said[4], said[5]) for oid, said in seen.items()})
+
+
+# Objects ----------------------------------------------------------------------------------------
+
+
+def _seen(index: Index, root: Path, oids: Sequence[str], progress: Progress) -> dict[str, list[Any]]:
+    """[kind, kind of what it names, commit, time, tagger, message, own name] of objects; kept as it goes."""
+    known = index.seen(oids)
+    new = [oid for oid in dict.fromkeys(oids) if oid not in known]
+    for start in range(0, len(new), _CHUNK):
+        part = new[start : start + _CHUNK]
+        fresh = {
+            oid: _read(said) for oid, said in zip(part, plain.objects(root, part, _MOST_TAG), strict=True)
+        }
+        index.see(fresh)
+        known.update(fresh)
+        progress("tags read", start + len(part), len(new))
+    return known
+
+
+def _read(said: plain.Object | None) -> list[Any]:
+    if said is None or said.kind != "tag":
+        return [said.kind if said else "", "", "", 0, "", "", ""]
+    head, _, message = said.data.decode("utf-8", "replace").partition("\n\n")
+    found = _HEAD.match(head)
+    if found is None:
+        return ["tag", "", "", 0, "", message, ""]
+    commit, kind, name, who, moment = found.groups()
+    return ["tag", kind, commit, int(moment or 0), who or "", message, name]
+
+
+_HEAD = re.compile(
+    r"object ([0-9a-f]+)\ntype ([a-z]+)\ntag ([^\n]*)"
+    r"(?:\ntagger ([^\n]*?>)(?: ([0-9]{1,18}) [^\n]*)?)?(?:\n|\Z)"
+)
+
+
+def _record(model: str, lines: Sequence[tuple[str, str]], seen: Mapping[str, list[Any]]) -> ModelRecord:
+    good: list[Tag] = []
+    odd: list[OddTag] = []
+    for name, oid in lines:
+        says = parse_tag(name)
+        kind, target, commit, moment, _, _, own = seen[oid]
+        if says is not None and kind == "tag" and target == "commit" and own == name:
+            good.append(Tag(name, oid, commit, moment, says))
+        elif says is not None and kind == "tag" and target == "commit":  # GTO goes by the name in the object
+            odd.append(OddTag(name, oid, "renamed"))
+        elif says is not None:
+            odd.append(OddTag(name, oid, "lightweight" if kind == "commit" else f"of a {target or kind}"))
+    return history.by_model(good, odd).get(model, ModelRecord(model))
+
+
+# Rows -------------------------------------------------------------------------------------------
+
+
+def _rows(
+    index: Index, root: Path, groups: Lines, digests: Mapping[str, str], progress: Progress
+) -> dict[str, tuple[str, Any, Any]]:
+    seen = _seen(index, root, [oid for lines in groups.values() for _, oid in lines], progress)
+    rows = {}
+    for model, lines in groups.items():
+        known = _record(model, lines, seen)
+        made = _body(known, seen)
+        rows[model] = (digests[model], summary(known, made), made)
+    return rows
+
+
+def trailers(message: str) -> dict[str, str]:
+    """The trailers of a tag's message."""
+    if "\nGitreg-" not in message:
+        return {}
+    from gitreg.git.objects import trailers as read
+
+    return read(message)
+
+
+def _body(known: ModelRecord, seen: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """A model's record as plain data; `catalog` makes objects of it."""
+    latest = max(known.registered.values(), key=_precedence, default=None)
+    stages = sorted(known.stages.items(), key=lambda one: _since(known, *one))
+    return {
+        "id": known.id,
+        "latest": latest.version if latest else None,
+        "deprecated": known.deprecated is not None,
+        "updated": known.time,
+        "versions": [_version(one, stages, seen) for one in known.versions.values()],
+        "stays": [
+            {
+                "stage": stay.stage,
+                "version": stay.version,
+                "tag": stay.tag.name,
+                "since": stay.tag.time,
+                "by": seen[stay.tag.oid][4],
+                "message": _first(seen[stay.tag.oid][5]),
+                "until": stay.until.time if stay.until else None,
+            }
+            for stay in known.stays
+        ],
+    }
+
+
+def _version(
+    one: Version, stages: Iterable[tuple[str, str]], seen: Mapping[str, list[Any]]
+) -> dict[str, Any]:
+    who, message = seen[one.tag.oid][4:6]
+    said = trailers(message)
+    given = said.get("Gitreg-Ordinal", "")
+    return {
+        "version": one.version,
+        "ordinal": int(given) if given.isdigit() and len(given) < 10 else one.number,
+        "oid": one.tag.oid,
+        "tag": one.tag.name,
+        "commit": one.tag.commit,
+        "time": one.tag.time,
+        "by": who,
+        "message": _first(message),
+        "trailers": said,
+        "gone": one.gone.time if one.gone else None,
+        "stages": [stage for stage, version in stages if version == one.version],
+    }
+
+
+def summary(known: ModelRecord, made: Mapping[str, Any]) -> dict[str, Any]:
+    """What `list` shows: the model, and the version whose words hold for it."""
+    versions = made["versions"]
+    about = max(versions, key=lambda v: (v["gone"] is None, _precedence_of(v["version"])), default=None)
+    return {
+        "id": made["id"],
+        "latest": made["latest"],
+        "deprecated": made["deprecated"],
+        "updated": made["updated"],
+        "created": known.first.time if known.first else 0,
+        "count": len(known.registered),
+        "stages": known.stages,
+        "about": about,
+    }
+
+
+def _precedence(one: Version) -> tuple[Any, ...]:
+    return _precedence_of(one.version)
+
+
+@lru_cache(maxsize=100_000)
+def _precedence_of(version: str) -> tuple[Any, ...]:
+    return order(version)
+
+
+def _since(known: ModelRecord, stage: str, version: str) -> int:
+    return max((s.tag.time for s in known.stays if (s.stage, s.version) == (stage, version)), default=0)
+
+
+def _first(message: str) -> str:
+    return message.strip().partition("\n")[0][:1000]
