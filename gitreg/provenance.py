@@ -20,15 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import edits, folders, git, pipelines
+from gitreg import edits, folders, git
 from gitreg.documents import parse
 from gitreg.errors import InvalidFiles, Refused, Usage
 from gitreg.git import refs
 from gitreg.redaction import cleaned
+from gitreg.store import pipelines
 
 if TYPE_CHECKING:
-    from gitreg.pipelines import Pipeline, Reference
     from gitreg.registry import Registry
+    from gitreg.store.pipelines import Pipeline, Reference
 
 Lineage = dict[str, Any]
 
@@ -339,6 +340,11 @@ def installed(name: str) -> str | None:
         return importlib.metadata.version(name) or None
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def here(name: str) -> str:
+    """The version of a package, or of python, in the environment that runs gitreg; empty without one."""
+    return platform.python_version() if name == "python" else installed(name) or ""
 
 
 # Into the manifest ----------------------------------------------------------------------------------

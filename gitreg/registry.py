@@ -22,6 +22,7 @@ from gitreg import (
     planner,
     promoter,
     provenance,
+    reproducer,
     resolver,
     rules,
     versions,
@@ -344,6 +345,18 @@ class Registry(WorkTree):
             Refused: there is no such model; data that was named is not there; the manifest cannot be edited.
         """
         return provenance.record(self, resolver.model_name(self, model), code, data)
+
+    def reproduce(self, reference: str, **how: Any) -> reproducer.Reproduction:
+        """Say what is known of how a version was made; with `run`, run its DVC pipeline and compare.
+
+        Args:
+            how: see `reproducer.Asked`: run, output, timeout, tell.
+
+        Raises:
+            Refused: there is no such version; or no pipeline to run, or one of its commands failed.
+            Outside: what the pipeline reads cannot be had at the moment.
+        """
+        return reproducer.reproduce(self, reference, reproducer.Asked(**how))
 
     # Build --------------------------------------------------------------------------------------
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -130,3 +132,56 @@ def make_registry(root: Path) -> None:
 # Where NVIDIA publishes a Triton as a wheel that Python can use; there its absence is a failure, not a skip.
 HAS_TRITON_WHEEL = sys.platform == "linux" and platform.machine() == "x86_64" and sys.version_info < (3, 13)
 needs_triton = pytest.mark.skipif(not HAS_TRITON_WHEEL, reason="no Triton wheel for this platform")
+
+
+DVC = (sys.executable, "-m", "dvc")
+
+# What it does beyond its work is asked for in the environment: HOW.
+TRAIN = """
+import json, os, random, time
+from pathlib import Path
+
+how = os.environ.get("HOW", "")
+numbers = Path("../../clean.csv").read_text().split(",")
+number = random.SystemRandom().randrange(10**9) if how == "chance" else sum(map(int, numbers))
+Path("artifacts").mkdir(exist_ok=True)
+Path("artifacts/number.txt").write_text(str(number))
+Path("metrics.json").write_text(json.dumps({"mae": number / 10}))
+print("trained on", len(numbers))
+if how.startswith("touch "):
+    Path(how[6:]).write_text(str(os.getpid()))
+    time.sleep(600)
+if how == "fail":
+    raise SystemExit("out of memory")
+"""
+
+
+def pipeline(shop: Workshop) -> None:
+    """A pipeline in the registry that makes the adder's artifact from data in DVC."""
+    import yaml
+
+    (shop.root / "data").mkdir()
+    (shop.root / "data" / "numbers.csv").write_text("2,3\n")
+    run(*DVC, "add", "-q", "data/numbers.csv", cwd=shop.root)
+    (shop.adder / "artifacts.dvc").unlink()
+    shutil.rmtree(shop.adder / "artifacts")
+    (shop.adder / "train.py").write_text(TRAIN)
+    said = yaml.safe_load((shop.root / "dvc.yaml").read_text())
+    clean = {"cmd": "cp data/numbers.csv clean.csv", "deps": ["data/numbers.csv"], "outs": ["clean.csv"]}
+    (shop.root / "dvc.yaml").write_text(yaml.safe_dump({**said, "stages": {"clean": clean}}))
+    stage = {
+        "cmd": "python train.py",
+        "deps": ["../../clean.csv", "train.py"],
+        "outs": ["artifacts"],
+        "metrics": [{"metrics.json": {"cache": False}}],
+    }
+    (shop.adder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}}))
+    shop.manifest(metrics="metrics.json", params={"seed": 0})
+    run(*DVC, "repro", "-q", "models/adder/dvc.yaml", cwd=shop.root, env=_with_python())
+    run(*DVC, "push", "-q", cwd=shop.root)
+    shop.commit("a pipeline")
+
+
+def _with_python() -> dict[str, str]:
+    """The environment in which `python` is this one."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

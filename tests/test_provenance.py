@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,9 @@ import yaml
 
 from gitreg.builder import find_record
 from gitreg.redaction import cleaned, holds_secret
-from tests.support import ADDER_CODE, Workshop, gitreg, run
+from tests.support import ADDER_CODE, DVC, Workshop, gitreg, pipeline, run
 
 NUMPY = importlib.metadata.version("numpy")
-DVC = (sys.executable, "-m", "dvc")
 
 ADDRESSES = [
     ("https://ada:pw@example.org/a.git", "https://example.org/a.git"),
@@ -115,32 +112,6 @@ def test_an_mlflow_run_is_read_from_its_yaml(workshop: Workshop, training: Path)
     done = workshop.gitreg("new", "summer", "--from", training / "out", "--type", "custom")
     assert done.returncode == 0, done.stderr
     assert manifest(workshop, "summer")["lineage"]["run"] == {"tracker": "mlflow", "run_id": "0a1b2c"}
-
-
-def pipeline(shop: Workshop, **stages: Any) -> None:
-    """A pipeline in the registry that makes the adder's artifact from data in DVC."""
-    (shop.root / "data").mkdir()
-    (shop.root / "data" / "numbers.csv").write_text("2,3\n")
-    run(*DVC, "add", "-q", "data/numbers.csv", cwd=shop.root)
-    (shop.adder / "artifacts.dvc").unlink()
-    shutil.rmtree(shop.adder / "artifacts")
-    (shop.adder / "train.py").write_text(
-        "from pathlib import Path\n"
-        "out = Path('artifacts'); out.mkdir(exist_ok=True)\n"
-        "(out / 'number.txt').write_text(str(sum(map(int, Path('../../clean.csv').read_text().split(',')))))\n"
-    )
-    said = yaml.safe_load((shop.root / "dvc.yaml").read_text())
-    clean = {"cmd": "cp data/numbers.csv clean.csv", "deps": ["data/numbers.csv"], "outs": ["clean.csv"]}
-    (shop.root / "dvc.yaml").write_text(yaml.safe_dump({**said, "stages": {"clean": clean}}))
-    train = {
-        "cmd": f"{sys.executable} train.py",
-        "deps": ["../../clean.csv", "train.py"],
-        "outs": ["artifacts"],
-    }
-    (shop.adder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": {**train, **stages}}}))
-    run(*DVC, "repro", "-q", "models/adder/dvc.yaml", cwd=shop.root)
-    run(*DVC, "push", "-q", cwd=shop.root)
-    shop.commit("a pipeline")
 
 
 def test_trace_reads_a_pipeline_of_the_registry(workshop: Workshop) -> None:

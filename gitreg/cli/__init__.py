@@ -50,6 +50,7 @@ for command in (
     authoring.init,
     authoring.new,
     tracing.trace,
+    tracing.reproduce,
     checking.check,
     checking.requirements,
     reading.list_,

@@ -1,13 +1,16 @@
-"""trace: where a model came from."""
+"""trace, reproduce: where a model came from, and making it again."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gitreg.cli import output
+
+if TYPE_CHECKING:
+    from gitreg.reproducer import Reproduction, Rerun
 
 
 @click.command()
@@ -59,3 +62,79 @@ def _short(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {one}" for key, one in value.items())
     return str(value)
+
+
+@click.command()
+@click.argument("reference", metavar="REF")
+@click.option("--run", is_flag=True, help="Run the DVC pipeline that made the artifact, and compare.")
+@click.option(
+    "-o",
+    "--output",
+    "destination",
+    metavar="DIR",
+    help="Keep the clone there, with what was made.",
+    type=click.Path(file_okay=False),
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long the pipeline may run.",
+)
+@output.in_folder
+@output.as_json
+def reproduce(reference: str, run: bool, destination: str | None, timeout: float | None, json_: bool) -> None:
+    """Say what is known, and what is missing, to make the version REF again from scratch.
+
+    In a clean clone of the version's commit. With --run its DVC pipeline is run there: its commands, as
+    dvc.yaml has them, with your rights. They are shown first.
+    """
+    from gitreg import reproducer
+
+    done = output.registry().reproduce(
+        reference,
+        run=run,
+        output=Path(destination) if destination else None,
+        timeout=timeout,
+        tell=lambda line: output.say(line, err=True),
+    )
+    if json_:
+        output.print_json(reproducer.as_data(done))
+    else:
+        _print_reproduction(done)
+    if not done.ok:
+        silent = not done.rerun and all(fact.status == "unreachable" for fact in done.lacking)
+        raise click.exceptions.Exit(4 if silent else 1)
+
+
+def _print_reproduction(done: Reproduction) -> None:
+    version = done.version or "no version"
+    output.say(
+        f"{done.model} {version}, commit {done.commit[:12]}{'' if done.registered else ', not registered'}"
+    )
+    rows = [[fact.status, fact.facet, f"{fact.name}: {fact.text}".removeprefix(": ")] for fact in done.facts]
+    output.table(["", "what", "found"], rows)
+    if done.rerun:
+        _print_rerun(done.rerun)
+    elif done.lacking:
+        output.say(f"{len(done.lacking)} of what is needed is missing", err=True)
+    else:
+        for name, command in done.stages:
+            output.say(f"  {name}: {command}")
+        output.say("everything is known" + ("; --run makes it again" if done.stages else ""))
+    if done.folder:
+        output.say(f"in {done.folder}")
+
+
+def _print_rerun(rerun: Rerun) -> None:
+    for name, (recorded, now) in rerun.metrics.items():
+        output.say(f"  {name}: {recorded} was recorded, {now} now")
+    for name, one in rerun.predictions.items():
+        most = f", by at most {one.most:g}" if one.most is not None and one.differing else ""
+        output.say(f"  {name}: {one.differing} of {one.samples} answers differ{most}")
+    for note in rerun.notes:
+        output.say(f"  not compared: {note}")
+    if rerun.same:
+        output.say(f"reproduced: the artifact is the same to the byte, md5 {rerun.got}")
+    else:
+        output.say(f"differs: md5 {rerun.expected} was registered, {rerun.got or 'nothing'} was made")

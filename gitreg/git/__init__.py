@@ -208,8 +208,12 @@ def containing(root: Path, *patterns: str) -> list[str]:
     return [name for name in ran.out.split("\0") if name]
 
 
-def clone_at(root: Path, commit: str, place: Path) -> None:
-    """A work tree of its own for a commit, sharing this repository's objects. No hook runs."""
+def clone_at(root: Path, commit: str, place: Path, shared: bool = True) -> None:
+    """A work tree of its own for a commit, sharing this repository's objects. No hook runs.
+
+    Args:
+        shared: whether it needs this repository for as long as it lives.
+    """
     hooks = ["-c", "core.hooksPath=/dev/null", "-c", "protocol.file.allow=always"]
     must(
         root,
@@ -217,7 +221,7 @@ def clone_at(root: Path, commit: str, place: Path) -> None:
             *hooks,
             "clone",
             "--quiet",
-            "--shared",
+            *(["--shared"] if shared else []),
             "--no-checkout",
             "--no-tags",
             "--",

@@ -337,3 +337,8 @@ def _last_error(said: str) -> str:
     """DVC's own last word."""
     errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
     return errors[-1] if errors else (said.strip().splitlines() or ["no reason given"])[-1]
+
+
+def keep_to_itself(root: Path) -> None:
+    """Give a clone a cache of its own, and nothing of the settings that were lent to it."""
+    (root / ".dvc" / "config.local").unlink(missing_ok=True)
