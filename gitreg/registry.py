@@ -36,6 +36,7 @@ from gitreg.manifest import read_manifest
 from gitreg.names import parse_reference
 from gitreg.planner import Planned
 from gitreg.promoter import Prepared
+from gitreg.puller import Pulled, Puller
 from gitreg.recorded import ModelRecord, Version
 from gitreg.reports import CheckReport, ModelReport
 from gitreg.review import Review, Reviewer
@@ -263,6 +264,32 @@ class Registry(WorkTree):
         self.need_files("apply")
         names = self._names(models) if models is not None else None
         return applier.Applier(self, remote, progress).apply(push, names)
+
+    # Pull ---------------------------------------------------------------------------------------
+
+    def pull(
+        self,
+        reference: str,
+        place: str | os.PathLike[str] | None = None,
+        package: str | None = None,
+        timeout: float | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> Pulled:
+        """Put a registered version's artifact, or its tested package, into a folder.
+
+        Args:
+            place: the folder: a new one, an empty one, or one that was pulled into and not changed since; by
+                default of the model's name, in the current folder.
+            package: "raw" or "triton", for a package; the folder is the package then.
+            timeout: seconds that the model may take in its test.
+            progress: is told what takes long.
+
+        Raises:
+            Refused: there is no such version, or the folder holds something else.
+            Outside: the artifact cannot be fetched.
+        """
+        one = Puller(self, reference, Path(place) if place is not None else None, progress)
+        return one.package(package, timeout) if package else one.artifact()
 
     # Check --------------------------------------------------------------------------------------
 

@@ -89,7 +89,8 @@ def _made(registry: Registry, model: ModelRecord, version: Version) -> Entry:
     packages = caches.place("packages")
     with registry.at(version.tag.commit, model=model.name) as there, folders.aside(packages) as new:
         number = registry.ordinal(version)
-        parts = there.workbench.lay(model.name, new / "package", version.version, number, said)
+        parts = there.workbench.registered(model.name, version.version, number, said)
+        builder.whole("raw", parts, new / "package")
         record = builder.find_record(new / "package")
         assert record
         if wrong := builder.differences(new / "package", record, deep=_copied(new / "package")):

@@ -39,7 +39,7 @@ class Workbench:
             self._fetch([gathered.tracked] if gathered.tracked else [])
             parts = self._parts(gathered)
             with self.registry.scratch() as place:
-                built = builder.package(parts, {"raw": place / "raw"}, place, self._limit(timeout))
+                built = builder.package(parts, {"raw": place / "raw"}, place, self.limit(timeout))
         except GitregError as error:
             return [Problem(file, 0, 0, "", error.message)]
         self._remember_stacked(gathered, built.stacked)
@@ -95,7 +95,7 @@ class Workbench:
                 raise
         return [reports[file] for file in files]
 
-    def _limit(self, timeout: float | None) -> float:
+    def limit(self, timeout: float | None) -> float:
         """Seconds a model may take: what the call says, GITREG_TIMEOUT, registry.yaml, 120."""
         return timeout or isolation.environment_timeout() or self.registry.file.timeout
 
@@ -108,11 +108,13 @@ class Workbench:
         if twice := checker.check_names(sorted(names)):
             raise InvalidFiles(twice)
 
-    def _fetch(self, tracked: Sequence[Tracked]) -> None:
+    def _fetch(self, tracked: Sequence[Tracked], tell: Callable[[str], None] | None = None) -> None:
         """Get what the cache lacks, in one go."""
         lacking = [t for t in tracked if self._lacks(t)]
         if lacking and self.registry.place.offline:
             raise Outside(f"offline, and '{lacking[0].path}' is not in the DVC cache")
+        for one in lacking if tell else ():
+            tell(f"fetching {one.path}" + (f", {one.size:,} bytes" if one.size else ""))  # type: ignore[misc]
         self.registry.store.fetch(lacking)
 
     def _lacks(self, tracked: Tracked) -> bool:
@@ -136,7 +138,7 @@ class Workbench:
                 report.warnings.append(f"no Triton package: the type '{manifest.type}' has none")
             parts = self._parts(gathered, version, number)
             places = {kind: place / kind / manifest.name for kind in kinds}
-            built = builder.package(parts, places, place, self._limit(timeout))
+            built = builder.package(parts, places, place, self.limit(timeout))
         except (Refused, NotSupported) as error:
             report.error = error
             return report
@@ -162,12 +164,37 @@ class Workbench:
             ordinal=ordinal,
         )
 
-    def lay(self, model: str, folder: Path, version: str, ordinal: int, digest: str | None) -> Parts:
-        """Lay out the raw package of a registered version, untested; what it is made of.
+    def artifact(self, model: str, tell: Callable[[str], None]) -> Artifact:
+        """A model's artifact in the DVC cache; it is fetched if need be.
 
         Args:
-            folder: where; it is not there yet.
+            tell: is told what takes long.
+
+        Raises:
+            InvalidFiles: the manifest, or the file that tracks the artifact, has problems.
+            Refused: DVC tracks none.
+            Outside: it cannot be fetched.
+        """
+        gathered = self.registry.gather(self.registry.manifest_file(model), build=False)
+        if gathered.tracked is None:
+            self._refuse([gathered], {})
+            raise Refused(f"DVC tracks no artifact of {model}")
+        self._fetch([gathered.tracked], tell)
+        return self.registry.store.artifact(gathered.tracked)
+
+    def registered(
+        self,
+        model: str,
+        version: str,
+        ordinal: int,
+        digest: str | None,
+        tell: Callable[[str], None] | None = None,
+    ) -> Parts:
+        """What the packages of a registered version are made of; its artifact is fetched if need be.
+
+        Args:
             digest: the content digest that was registered, where one was.
+            tell: is told what takes long.
 
         Raises:
             InvalidFiles: the manifest, or what it names, has problems.
@@ -188,10 +215,8 @@ class Workbench:
                 "gitreg doctor --deep, in a clone",
             )
         if gathered.tracked:
-            self._fetch([gathered.tracked])
-        parts = self._parts(gathered, version, ordinal)
-        builder.whole("raw", parts, folder)
-        return parts
+            self._fetch([gathered.tracked], tell)
+        return self._parts(gathered, version, ordinal)
 
     def _need_loader(self, manifest: Manifest) -> None:
         if not flavors.is_loadable(manifest.type):
@@ -256,7 +281,7 @@ class Workbench:
             folder = place / manifest.name
             builder.whole("raw", parts, folder)
             task = replace(builder.task("raw", parts, folder), save=False, compare=False)
-            outcome = isolation.run(task, self._limit(timeout))
+            outcome = isolation.run(task, self.limit(timeout))
         if outcome.error:
             raise builder.failure(parts, outcome)
         return manifest, asked, outcome

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import Workshop, make_registry
+from tests.upstream import Upstream, make_upstream
 
 # A shell that starts the suite in the background has it ignore ^C, and what it starts inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -47,3 +48,18 @@ def workshop(_template: Path, tmp_path: Path) -> Workshop:
     folder = tmp_path / "registry"
     shutil.copytree(_template, folder, symlinks=True)
     return Workshop(folder)
+
+
+@pytest.fixture(scope="session")
+def _upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("upstream")
+    make_upstream(folder)
+    return folder
+
+
+@pytest.fixture
+def up(_upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Upstream:
+    """A registry elsewhere: adder 1.0.0 in production, 1.1.0 in staging; and an empty cache."""
+    one = Upstream(_upstream, tmp_path)
+    monkeypatch.setenv("GITREG_CACHE", str(one.cache))
+    return one
