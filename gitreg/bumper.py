@@ -9,9 +9,10 @@ from gitreg import edits, folders, planner
 from gitreg.compatibility import Change, compare, needed_bump
 from gitreg.declared import Manifest
 from gitreg.errors import InvalidFiles, Refused
+from gitreg.gather import Gathered, content_of
 from gitreg.manifest import read_manifest
 from gitreg.recorded import ModelRecord, Version
-from gitreg.versions import bumped, distance, suffices
+from gitreg.versions import bumped, distance, first, suffices
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
@@ -78,3 +79,25 @@ def schema_changes(
     """What a manifest's schema changes against a registered version's."""
     old = planner.manifest_of(registry, known, version)
     return compare(old.schema, manifest.schema) if old else []
+
+
+def version_of(registry: Registry, gathered: Gathered) -> tuple[str, int]:
+    """The version that a model has as it lies here, and its ordinal; see `Registry.version_of`."""
+    manifest = gathered.manifest
+    assert manifest
+    known = registry.record(manifest.name)
+    digest = content_of(gathered).digest
+    if manifest.version is None:
+        if not known.versions:
+            return first(registry.file.scheme), 0
+        last = known.last
+        assert last
+        if registry.trailers(last.tag).get("Gitreg-Digest") != digest:
+            old = planner.manifest_of(registry, known, last)
+            level = needed_bump(compare(old.schema, manifest.schema) if old else [])
+            return bumped(last.version, level, registry.file.scheme), 0
+        return last.version, registry.ordinal(last)
+    one = known.versions.get(manifest.version)
+    if one is None or registry.trailers(one.tag).get("Gitreg-Digest", digest) != digest:
+        return manifest.version, 0
+    return manifest.version, registry.ordinal(one)

@@ -25,13 +25,11 @@ from gitreg import (
     reproducer,
     resolver,
     rules,
-    versions,
 )
 from gitreg.bumper import Bumped
-from gitreg.compatibility import compare, needed_bump
 from gitreg.declared import Manifest
 from gitreg.errors import Usage
-from gitreg.gather import Gathered, content_of
+from gitreg.gather import Gathered
 from gitreg.manifest import read_manifest
 from gitreg.names import parse_reference
 from gitreg.planner import Planned
@@ -142,24 +140,7 @@ class Registry(WorkTree):
 
     def version_of(self, gathered: Gathered) -> tuple[str, int]:
         """The version that a model has as it lies here, and its ordinal: 0 when it is not registered."""
-        manifest = gathered.manifest
-        assert manifest
-        known = self.record(manifest.name)
-        digest = content_of(gathered).digest
-        if manifest.version is None:
-            if not known.versions:
-                return versions.first(self.file.scheme), 0
-            last = known.last
-            assert last
-            if self.trailers(last.tag).get("Gitreg-Digest") != digest:
-                old = planner.manifest_of(self, known, last)
-                level = needed_bump(compare(old.schema, manifest.schema) if old else [])
-                return versions.bumped(last.version, level, self.file.scheme), 0
-            return last.version, self.ordinal(last)
-        one = known.versions.get(manifest.version)
-        if one is None or self.trailers(one.tag).get("Gitreg-Digest", digest) != digest:
-            return manifest.version, 0
-        return manifest.version, self.ordinal(one)
+        return bumper.version_of(self, gathered)
 
     @contextmanager
     def at(
