@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitreg import folders, git, planner
+from gitreg import folders, git, overtaken, planner
 from gitreg.desired import Action
 from gitreg.errors import Outside, Refused
 from gitreg.git import objects, refs, transactions
@@ -52,11 +52,14 @@ class Applier:
         self.only: tuple[str, ...] = ()  # kinds of actions; all when empty
         self.lost, self.alone, self.seen = 0, 0, object()
 
-    def apply(self, push: bool, models: Collection[str] | None = None) -> Planned:
+    def apply(self, push: bool, models: Collection[str] | None = None, before: str | None = None) -> Planned:
         """See `Registry.apply`."""
         commit = self.registry.commit("HEAD")
         if push:
-            return self.pushed(commit, models)
+            earlier = self.earlier(before, commit, models) if before else None
+            planned = self.pushed(commit, models)
+            planned.earlier = earlier
+            return planned
         self._whole()
         self._not_behind(commit)
         with self.locked():
@@ -107,6 +110,22 @@ class Applier:
             )
         return name
 
+    def earlier(self, before: str, commit: str, models: Collection[str] | None) -> Planned | None:
+        """Register what the commit before says and its own run has not registered yet.
+
+        Whatever is wrong with it is no reason not to go on.
+        """
+        known = objects.resolve(self.root, before)
+        if known is None or known == commit or not refs.is_ancestor(self.root, known, commit):
+            return (
+                None  # GitHub names the branch's first commit's predecessor 000...; others may be rewritten
+            )
+        try:
+            return self.pushed(known, models)
+        except Refused as refused:
+            self.tell(f"{known[:12]}, the commit before, is left as it is: {refused}")
+            return None
+
     def pushed(self, commit: str, models: Collection[str] | None) -> Planned:
         """Apply and push, until it is done or cannot be."""
         remote = self.remote()
@@ -114,17 +133,21 @@ class Applier:
         for _ in range(TRIES):
             there = refs.fetch(self.root, remote, branch)
             self._whole()
-            behind = self.behind(commit, remote, branch)
+            tip = self.tip(commit, remote, branch)
             with self.locked():
-                planned = self.plan(commit, models)
-                if behind:
-                    planned.behind = behind
-                    return planned
+                planned = self.plan(commit, models, judge=tip == commit)
+                if tip != commit:
+                    self.narrow(planned, tip, f"{remote}/{branch}")
+                    if not planned.actions:
+                        return planned
                 planner.refuse(planned)
                 tags = self.tags(planned)
-                specs, leases = self.push_of(tags, planned, there, commit)
+                specs, leases = self.push_of(tags, planned, there, tip)
                 if not specs:
                     return planned
+                # After a merge in between these may be wrong already, and its run may have been before.
+                specs.append(f"{tip}:refs/heads/{branch}")
+                leases[f"refs/heads/{branch}"] = tip
                 try:
                     refs.push(self.root, remote, specs, leases)
                 except refs.LostRace as lost:
@@ -206,29 +229,39 @@ class Applier:
         apart = {tag.says.model for tag in other}
         return [tag for tag in reversed(found) if tag.says.model not in apart]
 
-    def behind(self, commit: str, remote: str, branch: str) -> str:
-        """Why a commit is not to be applied to a remote: it is not what the remote's branch says now.
+    def tip(self, commit: str, remote: str, branch: str) -> str:
+        """The last commit of the remote's branch: a commit itself, or one that comes after it.
 
         Raises:
-            Refused: it never was.
+            Refused: the commit is not on that branch.
         """
         there = f"{remote}/{branch}"
         tip = refs.oid(self.root, f"refs/remotes/{there}")
         if tip is None:
             raise Refused(f"{remote} has no branch {branch} yet", f"git push {remote} {branch}")
-        if tip == commit:
-            return ""
-        if refs.is_ancestor(self.root, commit, tip):
-            return f"{there} is newer than {commit[:12]}; the run of its last commit applies it all"
+        if tip == commit or refs.is_ancestor(self.root, commit, tip):
+            return tip
         raise Refused(
             f"{commit[:12]} is not on {there}, and tags are written for what is merged",
             f"merge it first, or git push {remote} {branch}; gitreg plan shows what it would do",
         )
 
-    def plan(self, commit: str, models: Collection[str] | None) -> Planned:
-        """The plan, by the tags as they are now."""
+    def narrow(self, planned: Planned, tip: str, there: str) -> None:
+        """Leave of the plan of a commit that is not the last one what may still be done."""
+        overtaken.narrow(self.registry, planned, tip)
+        rest = "the rest" if planned.actions else "it all"
+        planned.behind = (
+            f"{there} is newer than {planned.commit[:12]}; the run of its last commit applies {rest}"
+        )
+
+    def plan(self, commit: str, models: Collection[str] | None, judge: bool = True) -> Planned:
+        """The plan, by the tags as they are now.
+
+        Args:
+            judge: whether gates are asked.
+        """
         with planner.Planner(self.registry, commit, self.registry.records(models), models) as one:
-            planned = one.planned(judge=not self.only)
+            planned = one.planned(judge=judge and not self.only)
         planned.actions = [a for a in planned.actions if not self.only or a.kind in self.only]
         return planned
 

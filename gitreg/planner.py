@@ -29,7 +29,9 @@ class Planned:
         commit: whose files say what should be.
         verdicts: what the gates say of each assignment.
         contents: model -> what the version is that is to be registered.
-        behind: why nothing is done: a newer commit's own run does it.
+        behind: why not all is done: a newer commit's own run does it.
+        late: registrations that came too late, each with a version of a later commit that is registered.
+        earlier: what was done of the commit before.
     """
 
     commit: str
@@ -40,6 +42,8 @@ class Planned:
     verdicts: dict[Action, list[gates.Verdict]] = field(default_factory=dict)
     contents: dict[str, Content] = field(default_factory=dict)
     behind: str = ""
+    late: list[tuple[Action, str]] = field(default_factory=list)
+    earlier: Planned | None = None
 
     @property
     def refused(self) -> list[tuple[Action, gates.Verdict]]:
@@ -300,6 +304,8 @@ def as_data(planned: Planned) -> dict[str, Any]:
         "commit": planned.commit,
         "ok": planned.ok,
         "behind": planned.behind or None,
+        "late": [{"model": a.model, "version": a.version, "later": later} for a, later in planned.late],
+        "earlier": as_data(planned.earlier) if planned.earlier else None,
         "actions": [
             {
                 "kind": a.kind,
@@ -318,15 +324,17 @@ def as_data(planned: Planned) -> dict[str, Any]:
 
 def matrix(planned: Planned) -> dict[str, Any]:
     """GitHub's `strategy.matrix` with an entry for each version that is to be registered."""
-    new = [a for a in planned.actions if a.kind == "register"]
-    return {
-        "include": [
-            {
-                "model": a.model,
-                "version": a.version,
-                "manifest": planned.desired.models[a.model].file,
-                "digest": planned.contents[a.model].digest if a.model in planned.contents else "",
-            }
-            for a in new
-        ]
-    }
+    return {"include": [entry for one in (planned.earlier, planned) if one for entry in _entries(one)]}
+
+
+def _entries(planned: Planned) -> list[dict[str, str]]:
+    return [
+        {
+            "model": a.model,
+            "version": a.version,
+            "manifest": planned.desired.models[a.model].file,
+            "digest": planned.contents[a.model].digest if a.model in planned.contents else "",
+        }
+        for a in planned.actions
+        if a.kind == "register"
+    ]

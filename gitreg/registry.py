@@ -230,11 +230,16 @@ class Registry(WorkTree):
         remote: str | None = None,
         models: Collection[str] | None = None,
         progress: Callable[[str], None] | None = None,
+        before: str | None = None,
     ) -> Planned:
         """Write the tags that are missing: all or none.
 
+        Of a commit that the remote's branch has left behind only versions are registered: see `overtaken`.
+
         Args:
             push: fetch before, push after; tried again when somebody else was faster.
+            before: with push, the commit that the branch was at before: if its own run has been overtaken,
+                what it says is registered first.
             remote: where to; by default the one that the branch follows, or origin.
             models: apply for these alone.
 
@@ -244,7 +249,7 @@ class Registry(WorkTree):
         """
         self.need_files("apply")
         names = self._names(models) if models is not None else None
-        return applier.Applier(self, remote, progress).apply(push, names)
+        return applier.Applier(self, remote, progress).apply(push, names, before)
 
     # Pull ---------------------------------------------------------------------------------------
 

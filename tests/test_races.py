@@ -99,6 +99,21 @@ def test_a_push_that_is_overtaken_by_other_tags_of_its_model_begins_again(tmp_pa
     assert [t.name for t in race.tags(tmp_path / "remote.git")][-1] == "model-0000#archived#3"
 
 
+def test_a_merge_between_plan_and_push_has_the_last_word(tmp_path: Path, one: Path) -> None:
+    """Its own run finds nothing to do, as the tags say what it says: nobody would take the others back."""
+    (one / "stages" / "staging.yaml").write_text("model-0000: 1.2.2\n")
+    git(one, "commit", "-qam", "stage it")
+    git(one, "push", "-q", "origin", "main")
+    slow, fast = clone(tmp_path, "slow"), clone(tmp_path, "fast")
+    before = race.tags(tmp_path / "remote.git")
+    git(fast, "revert", "--no-edit", "HEAD")
+    between(slow, f"cd {fast} && git push -q origin main && {GITREG} apply --push")
+    done = race.gitreg(slow, "apply", "--push")
+    assert (done.code, (tmp_path / "between-slow.done").exists()) == (0, True), done.err
+    assert "trying again" in done.err and "nothing done: origin/main is newer" in done.out
+    assert race.judge_order(tmp_path / "remote.git") == before
+
+
 def test_a_promotion_that_is_overtaken_goes_on_top(tmp_path: Path, one: Path) -> None:
     slow, fast, remote = clone(tmp_path, "slow"), clone(tmp_path, "fast"), tmp_path / "remote.git"
     between(slow, f"cd {fast} && {GITREG} promote model-0000@1.2.0 production --apply")

@@ -48,45 +48,67 @@ def plan(models: tuple[str, ...], commit: str, matrix: bool, where: str | None, 
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @PUSH
 @REMOTE
+@click.option("--before", metavar="COMMIT", help="Register first what an overtaken run of COMMIT has not.")
+@click.option(
+    "--matrix", is_flag=True, help="Print GitHub's strategy.matrix for building what was registered."
+)
 @output.in_folder
 @output.as_json
-def apply(models: tuple[str, ...], push: bool, remote: str | None, json_: bool) -> None:
+def apply(
+    models: tuple[str, ...], push: bool, remote: str | None, before: str | None, matrix: bool, json_: bool
+) -> None:
     """Write the tags that `plan` shows: all of them, or none.
 
     A second run does nothing. With --push, a race that is lost is run again from the start.
     """
     from gitreg import planner
 
-    planned = output.registry().apply(push or bool(remote), remote, models or None, _tell)
+    push = push or bool(remote)
+    if before and not push:
+        raise click.UsageError(
+            "--before goes with --push: only a branch that others push to overtakes anybody"
+        )
+    planned = output.registry().apply(push, remote, models or None, _tell, before)
     if json_:
         output.print_json(planner.as_data(planned))
-    else:
-        _show(planned, "")
+        return
+    for one in (planned.earlier, planned):
+        if one is planned or (one and (one.actions or one.late)):
+            _show(one, "", err=matrix)
+    if matrix:
+        output.print_json(planner.matrix(planned))
 
 
 def _tell(line: str) -> None:
     output.say(line, err=True)
 
 
-def _show(planned: Planned, mood: str) -> None:
-    if planned.behind:
-        output.say(f"nothing done: {planned.behind}")
+def _show(planned: Planned, mood: str, err: bool = False) -> None:
+    for action, later in planned.late:
+        output.say(
+            f"{action.model}@{action.version} comes too late: {later} of a later commit is registered",
+            err=err,
+        )
+    if planned.behind and not planned.actions:
+        output.say(f"nothing done: {planned.behind}", err=err)
         return
     for action in planned.actions:
-        output.say(f"{mood}{action}")
+        output.say(f"{mood}{action}", err=err)
         for verdict in planned.verdicts.get(action, ()):
             mark = "ok     " if verdict.passed else "refused"
-            output.say(f"    {mark} {verdict.gate}: {verdict.text}")
+            output.say(f"    {mark} {verdict.gate}: {verdict.text}", err=err)
     for problem in planned.problems:
         output.say(str(problem), err=True)
     if not planned.actions and not planned.problems:
-        output.say(f"nothing to do: the tags say what {planned.commit[:12]} says")
+        output.say(f"nothing to do: the tags say what {planned.commit[:12]} says", err=err)
     elif not planned.ok:
         refused = len(planned.problems) + len(planned.refused)
         output.say(f"error: {refused} reason{'s' * (refused != 1)} not to apply this", err=True)
     elif not mood:
         count = len(planned.actions)
-        output.say(f"{count} tag{'s' * (count != 1)} written")
+        output.say(f"{count} tag{'s' * (count != 1)} written", err=err)
+    if planned.behind:
+        output.say(planned.behind, err=err)
 
 
 @click.command()

@@ -116,6 +116,20 @@ def is_ancestor(root: Path, old: str, new: str) -> bool:
     return run(root, ["merge-base", "--is-ancestor", old, new]).code == 0
 
 
+def commits_since(root: Path, old: str, new: str) -> set[str]:
+    """The commits of a history that an older commit's does not have."""
+    return {one for one in must(root, ["rev-list", f"{old}..{new}", "--"]).split("\n") if one}
+
+
+def was_at(root: Path, commit: str, tip: str) -> bool:
+    """Whether a branch with this tip, of which the commit is a part, once ended there.
+
+    What a merge brings in are its second parents: those were the ends of other branches.
+    """
+    line = must(root, ["rev-list", "--first-parent", f"{commit}..{tip}", "--"]).split("\n")
+    return not line[-1] or oid(root, f"{line[-1]}^1") == commit
+
+
 def merge_base(root: Path, one: str, other: str) -> str | None:
     """The last commit that two have in common."""
     ran = run(root, ["merge-base", "--end-of-options", one, other])
