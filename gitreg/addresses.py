@@ -102,3 +102,66 @@ def _prefix(text: str, within: str) -> str:
 def redacted(text: str) -> str:
     """A text with passwords and tokens of addresses in it left out."""
     return re.sub(r"(https?://)[^/@\s]+@", r"\1", text)
+
+
+# Where DVC can bring data from; a file of this machine is no address that others could use.
+DATA_SCHEMES = (
+    "s3",
+    "gs",
+    "azure",
+    "https",
+    "http",
+    "ssh",
+    "sftp",
+    "hdfs",
+    "webdavs",
+    "webdav",
+    "oss",
+    "remote",
+)
+_SIGNED = re.compile(
+    r"[?&](X-Amz-Signature|X-Goog-Signature|Signature|sig|token|access_token)=", re.IGNORECASE
+)
+
+
+def is_data(text: str) -> bool:
+    """Whether a text is the address of data, right or wrong."""
+    return text.partition("://")[0].lower() in DATA_SCHEMES and "://" in text
+
+
+def url_mistake(text: str) -> str | None:
+    """Why a text is not the address of data, or should not be written down; None where it is sound."""
+    from urllib.parse import urlsplit
+
+    if not is_data(text):
+        return f"{text!r} is not the address of data: {', '.join(f'{s}://' for s in DATA_SCHEMES)} are known"
+    if re.search(r"[\x00-\x20\x7f\\]", text):
+        return f"{text!r}: a blank, a backslash or a control character is in it"
+    try:
+        parts = urlsplit(text)
+        held = bool(parts.password) or (bool(parts.username) and parts.scheme.startswith(("http", "webdav")))
+        parts.port  # noqa: B018 - it is read late, and may be no number
+    except ValueError as error:
+        return f"{text!r}: {error}"
+    if held or _SIGNED.search(text):
+        return "holds a password, a token or a signature, which would be in Git for good"
+    if not parts.netloc or parts.netloc.startswith("-") or not parts.path.strip("/"):
+        return f"{text!r} names nothing that could be fetched"
+    if ".." in parts.path.split("/"):
+        return f"{text!r}: '..' leads elsewhere"
+    return None
+
+
+def registry_mistake(text: str) -> str | None:
+    """Why a text is not the address of a registry, or should not be written down; None where it is sound."""
+    if text.startswith("-") or re.search(r"[\x00-\x20\x7f]", text):
+        return f"{text!r} is not the address of a Git repository"
+    try:
+        found = address_of(text)
+    except Refused as refused:
+        return refused.message
+    if found and redacted(found.url) != found.url:
+        return (
+            "holds a password or a token, which would be in Git for good; Git's credential helpers keep them"
+        )
+    return None

@@ -25,7 +25,12 @@ class Named(NamedTuple):
 
 @dataclass(frozen=True)
 class ArtifactSource:
-    """Where a model's artifact comes from; exactly one of the fields is set, but for `model`/`version`."""
+    """Where a model's artifact comes from: a path, a stage, a URL, or a model of another registry.
+
+    Attributes:
+        path: where it lies; of a stage, a URL or a registry, where it was brought.
+        imported: false where only a reference to another registry's is kept.
+    """
 
     path: str | None = None
     stage: str | None = None
@@ -33,6 +38,12 @@ class ArtifactSource:
     registry: str | None = None
     model: str | None = None
     version: str | None = None
+    imported: bool = True
+
+    @property
+    def address(self) -> str | None:
+        """Where it was brought from; None for what is this registry's own."""
+        return self.url or self.registry
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,8 @@ class Manifest:
         options: what the type's own loader takes.
         trust: what it may load though that runs code: "pickle".
         backend: "python", or "native" for Triton's own for the type.
+        serving: how it is to be served by others; its `code` is a path from the root.
+        placeholders, template: of a template; see `templates`.
     """
 
     file: str
@@ -88,6 +101,9 @@ class Manifest:
     lineage: Mapping[str, Any] = field(default_factory=dict)
     license: str | None = None
     card: str | None = None
+    serving: Mapping[str, Any] = field(default_factory=dict)
+    placeholders: Mapping[str, Any] = field(default_factory=dict)
+    template: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:

@@ -370,4 +370,4 @@ def _show(value: Any) -> str:
 
 
 def _known(names: Sequence[Any]) -> str:
-    return f" (known: {', '.join(map(str, names))})" if 0 < len(names) <= 25 else ""
+    return f" (known: {', '.join(map(str, names))})" if 0 < len(names) <= 40 else ""

@@ -7,15 +7,16 @@ import hashlib
 import json
 import re
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import documents, flavors, memo
+from gitreg import documents, flavors, memo, patterns
 from gitreg.datafiles import read_samples, read_text, read_values
 from gitreg.declared import Artifact, Manifest, Named
 from gitreg.errors import InvalidFiles, Problem, Refused
-from gitreg.manifest import Read, read_manifest
+from gitreg.folders import tree_files
+from gitreg.manifest import Read, drafted, read_manifest
 from gitreg.names import did_you_mean
 from gitreg.packages import Parts, content_digest, schema_data
 from gitreg.redaction import cleaned, holds_secret
@@ -37,6 +38,7 @@ class Gathered:
         problems: everything that is wrong, warnings included.
         tracked: its artifact as DVC knows it.
         code: import path with slashes -> file.
+        service: the code for its service: path below that -> file.
         inputs: stamps of every file and folder that was looked at, as before the look.
         version_place: line and column of the version in the manifest.
         committed: the paths whose last commit is the package's commit.
@@ -49,6 +51,7 @@ class Gathered:
     problems: list[Problem] = field(default_factory=list)
     tracked: Tracked | None = None
     code: dict[str, Path] = field(default_factory=dict)
+    service: dict[str, Path] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
     requirements: tuple[str, ...] = ()
     inputs: memo.Stamps = field(default_factory=dict)
@@ -128,6 +131,10 @@ def parts_of(gathered: Gathered, artifact: Artifact, version: str | None = None)
         options=manifest.options,
         trust=manifest.trust,
         backend=manifest.backend,
+        image=manifest.image,
+        serving=_serving(manifest),
+        service={path: file.read_bytes() for path, file in gathered.service.items()},
+        reference=reference_of(manifest),
     )
 
 
@@ -135,14 +142,8 @@ def content_of(gathered: Gathered) -> Content:
     """What a model that was gathered is. Reads no byte of its artifact."""
     manifest, tracked = gathered.manifest, gathered.tracked
     assert manifest
-    elsewhere = {
-        **({"image": manifest.image} if manifest.image else {}),
-        **({k: v for k, v in asdict(manifest.artifact).items() if v} if manifest.artifact else {}),
-    }
-    where = f"md5:{tracked.md5}" if tracked else json.dumps(elsewhere, sort_keys=True)
-    if tracked and manifest.image:
-        where += f" {manifest.image}"
-    artifact = Artifact(where, name=tracked.name if tracked else None)
+    artifact = artifact_of(manifest, tracked)
+    where = artifact.digest + (f" {manifest.image}" if tracked and manifest.image else "")
     schema = json.dumps(schema_data(manifest.schema), sort_keys=True, separators=(",", ":"))
     return Content(
         content_digest(parts_of(gathered, artifact)),
@@ -151,6 +152,33 @@ def content_of(gathered: Gathered) -> Content:
         gathered.file,
         manifest.release.get("description") or manifest.description,
     )
+
+
+def artifact_of(manifest: Manifest, tracked: Tracked | None) -> Artifact:
+    """An artifact without its files: by DVC's hash, or by what stands in its place."""
+    if tracked:
+        return Artifact(f"md5:{tracked.md5}", name=tracked.name)
+    elsewhere = {
+        **({"image": manifest.image} if manifest.image else {}),
+        **({k: v for k, v in asdict(manifest.artifact).items() if v} if manifest.artifact else {}),
+    }
+    return Artifact(json.dumps(elsewhere, sort_keys=True))
+
+
+def reference_of(manifest: Manifest) -> dict[str, Any]:
+    """What there is in the place of an artifact: a template, or a version of another registry."""
+    if manifest.type == "template":
+        return {"placeholders": dict(manifest.placeholders), "template": dict(manifest.template)}
+    source = manifest.artifact
+    if source and not source.imported:
+        return {"registry": source.registry, "model": source.model, "version": source.version}
+    return {}
+
+
+def _serving(manifest: Manifest) -> dict[str, Any]:
+    """Without the path of its code, which lies elsewhere in the package."""
+    said = {key: value for key, value in manifest.serving.items() if key != "code"}
+    return {**said, "code": "service"} if "code" in manifest.serving else said
 
 
 class _Gatherer:
@@ -164,6 +192,8 @@ class _Gatherer:
         self.artifact()
         self.code(visible)
         self.requirements()
+        self.serving(visible)
+        self.template()
         self.samples()
         self.batching()
         self.loader()
@@ -188,11 +218,15 @@ class _Gatherer:
 
     def artifact(self) -> None:
         source = self.manifest.artifact
-        if source is None or (source.path is None and source.stage is None):
+        if source is None or not source.imported:
+            return
+        if any(p.path.startswith("artifact") for p in self.gathered.problems):
             return
         folder = self.manifest.folder
         if source.path:
             self.look(f"{source.path}.dvc")
+        else:
+            self.look(folder)
         try:
             self.gathered.tracked = tracked = self.store.tracked(source, folder)
         except Refused as refused:
@@ -260,6 +294,31 @@ class _Gatherer:
             if mistake := requirement_mistake(line):
                 self.gathered.problems.append(Problem(name, number, 1, "", mistake))
         self.gathered.requirements = tuple(lines)
+
+    def serving(self, visible: Collection[str] | None) -> None:
+        """The code of the service: it is kept as it is, and never imported."""
+        code = self.manifest.serving.get("code")
+        if not code:
+            return
+        place = self.look(code, committed=True)
+        if place.is_file():
+            self.gathered.service = {place.name: place}
+            return
+        names = [name for name in tree_files(place) if visible is None or f"{code}/{name}" in visible]
+        self.gathered.service = {name: self.look(f"{code}/{name}", committed=True) for name in names}
+        if not names:
+            self.problem(("serving", "code"), f"'{code}' is an empty folder")
+
+    def template(self) -> None:
+        """What is wrong with a template, and with what would come of it as far as that can be known."""
+        if self.manifest.type != "template":
+            return
+        self.gathered.problems += patterns.mistakes(self.document)
+        data = patterns.sketch(self.manifest.placeholders, self.manifest.template)
+        body = patterns.body_of(self.document, data)
+        known = [p for p in self.gathered.problems if p.level == "error"]
+        for problem in () if known else drafted(self.root, body):
+            self.gathered.problems.append(replace(problem, path=f"template.{problem.path}".rstrip(".")))
 
     def samples(self) -> None:
         manifest = self.manifest

@@ -12,12 +12,14 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitreg import clauses
 from gitreg.declared import ArtifactSource, Batching, Manifest, Named, RegistryFile
 from gitreg.documents import Document, parse, problems_of
 from gitreg.documents import Path as DocumentPath
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.flavors import FLAVORS
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
+from gitreg.patterns import Unfilled, is_unfilled
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -239,26 +241,24 @@ def manifest_of(document: Document, problems: list[Problem], root: Path | None) 
     paths = _Paths(root, document)
     if not problems:
         read.manifest = _manifest(file, said, paths)
-        read.problems += _unclear_artifact(document, said.get("artifact"))
+        read.problems += clauses.mistakes(document)
     told = {problem.path for problem in problems}
-    more = paths.problems + _twice(document, said.get("schema"))
+    more = paths.problems + clauses.twice(document, said.get("schema"))
     read.problems += [problem for problem in more if problem.path not in told]
     return read
 
 
-def _twice(document: Document, schema: Any) -> list[Problem]:
-    """Inputs, and outputs, of one name. Looks at whatever there is, valid or not."""
-    problems = []
-    for side in ("inputs", "outputs"):
-        seen: set[str] = set()
-        items = schema.get(side) if isinstance(schema, Mapping) else None
-        for i, item in enumerate(items if isinstance(items, list) else ()):
-            name = item.get("name") if isinstance(item, Mapping) else None
-            if isinstance(name, str) and name in seen:
-                message = f"the {side[:-1]} '{name}' is declared twice"
-                problems.append(document.problem(("schema", side, i, "name"), message))
-            seen.add(str(name))
-    return problems
+def drafted(root: Path, document: Document) -> list[Problem]:
+    """What is wrong with what a template would become, but for what is not known yet."""
+    errors = (
+        error
+        for error in _validator("model").iter_errors(document.data)
+        if not (isinstance(error.instance, Unfilled) or (error.context and is_unfilled(error.instance)))
+    )
+    problems = problems_of(document, errors)
+    known = {key: value for key, value in document.data.items() if not is_unfilled(value)}
+    paths = _Paths(root, Document(document.file, known, document.values, document.keys))
+    return problems + paths.problems
 
 
 class _Paths:
@@ -271,7 +271,7 @@ class _Paths:
         self.problems: list[Problem] = []
         self.found: dict[DocumentPath, str] = {}
         folder = document.file.rpartition("/")[0]
-        for path, text in _named_paths(document.data):
+        for path, text in named_paths(document.data):
             relative, refused = contain(root, folder, text)
             here = root is None or path[0] == "artifact" or os.path.lexists(os.path.join(root, relative))
             if not refused and not here:
@@ -286,7 +286,8 @@ class _Paths:
         return self.found.get(path)
 
 
-def _named_paths(said: Mapping[str, Any]) -> Iterator[tuple[DocumentPath, str]]:
+def named_paths(said: Mapping[str, Any]) -> Iterator[tuple[DocumentPath, str]]:
+    """Every path that a manifest names, with its place in it."""
     lineage, code = said.get("lineage"), said.get("code")
     environment = lineage.get("environment") if isinstance(lineage, Mapping) else None
     candidates: list[tuple[DocumentPath, Any]] = [
@@ -296,6 +297,8 @@ def _named_paths(said: Mapping[str, Any]) -> Iterator[tuple[DocumentPath, str]]:
     candidates += [(("code", i), one) for i, one in enumerate(code if isinstance(code, list) else ())]
     if isinstance(said.get("artifact"), Mapping):
         candidates.append((("artifact", "path"), said["artifact"].get("path")))
+    if isinstance(said.get("serving"), Mapping):
+        candidates.append((("serving", "code"), said["serving"].get("code")))
     if isinstance(environment, Mapping):
         candidates += [
             (("lineage", "environment", name), environment.get(name)) for name in ("dockerfile", "conda")
@@ -339,7 +342,15 @@ def _manifest(file: str, said: Mapping[str, Any], paths: _Paths) -> Manifest:
         lineage=said.get("lineage", {}),
         license=said.get("license"),
         card=paths.at("card"),
+        serving=_serving(said.get("serving", {}), paths.at("serving", "code")),
+        placeholders=said.get("placeholders", {}),
+        template=said.get("template", {}),
     )
+
+
+def _serving(said: Mapping[str, Any], code: str | None) -> Mapping[str, Any]:
+    kept = {key: value for key, value in said.items() if key != "code"}
+    return {**kept, "code": code} if code else kept
 
 
 def _artifact(said: Any, paths: _Paths) -> ArtifactSource | None:
@@ -353,16 +364,6 @@ def _artifact(said: Any, paths: _Paths) -> ArtifactSource | None:
         if source["path"] is None:
             return None
     return ArtifactSource(**source)
-
-
-def _unclear_artifact(document: Document, said: Any) -> list[Problem]:
-    ways = [n for n in ("path", "stage", "url", "registry") if isinstance(said, Mapping) and n in said]
-    if not isinstance(said, Mapping) or len(ways) == 1 or ways == ["path", "stage"]:
-        return []
-    message = (
-        f"names {' and '.join(ways) or 'nothing'}; exactly one of path, stage, url, registry is expected"
-    )
-    return [document.problem(("artifact",), message)]
 
 
 def _file_or_map(said: Any, path: str | None) -> Any:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from gitreg import doors, flavors, folders, formats, inference, origins, provenance, versions
 from gitreg.declared import CUSTOM_PYTHON
-from gitreg.errors import InvalidFiles, Refused
+from gitreg.errors import InvalidFiles, Refused, Usage
 from gitreg.manifest import read_manifest
 from gitreg.names import mapped
 from gitreg.origins.desk import Brought, Desk, absolute
+from gitreg.origins.image import pinned
 from gitreg.packages import yaml_bytes
 from gitreg.registry import Registry
 from gitreg.starter import init, template, yaml_word
@@ -35,6 +36,8 @@ class NewModel:
         version: None for the first one of the registry's scheme.
         title: the name people say, where it is no valid one.
         options, trust: for the loader of the type.
+        image: the container image that it is served in; without an artifact, that it is.
+        template, given: the template that it is made from, and the values for its placeholders.
     """
 
     type: str | None = None
@@ -48,6 +51,9 @@ class NewModel:
     custom_batching: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     trust: tuple[str, ...] = ()
+    image: str | None = None
+    template: str | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -55,23 +61,23 @@ class Added:
     """A model that was added.
 
     Attributes:
-        format: what its artifact is.
+        format: what its artifact is; None without one.
         todo: what is left for its author, one line each.
     """
 
     folder: str
     type: str
-    format: formats.Format
+    format: formats.Format | None
     made: list[str]
     schema: ModelSchema | None
     todo: list[str]
 
 
-def new(registry: Registry, name: str, origin: str, asked: NewModel) -> Added:
+def new(registry: Registry, name: str, origin: str | None, asked: NewModel) -> Added:
     """Add a model: bring its artifact from where it is, infer its schema, write its manifest.
 
     Args:
-        origin: where it comes from; see `origins`.
+        origin: where its artifact comes from; see `origins`. None where the template or the image is all.
 
     Raises:
         Refused: the name is taken or invalid, or there is nothing at `origin`. What was made until
@@ -87,9 +93,8 @@ def new(registry: Registry, name: str, origin: str, asked: NewModel) -> Added:
             f"there is a model '{name}' already: {(taken or [f'{relative}/model.yaml'])[0]}",
             "choose another name",
         )
-    version = asked.version or versions.first(registry.file.scheme)
-    asked = replace(asked, version=version, title=title)
-    desk = Desk(registry, name, folder)
+    asked = replace(asked, title=title)
+    desk = Desk(registry, name, folder, asked.given, sourced=origin is not None)
     with desk.making():
         return _Adder(desk, asked).add(origin)
 
@@ -100,9 +105,10 @@ class _Adder:
         self.registry, self.name, self.folder = desk.registry, desk.name, desk.folder
         self.todo: list[str] = []
 
-    def add(self, origin: str) -> Added:
-        brought = origins.kind_of(origin).bring(self.desk, origin)
-        kind = self.asked.type or (CUSTOM_PYTHON if self.asked.model_class else brought.format.type)
+    def add(self, origin: str | None) -> Added:
+        brought = self.bring(origin)
+        own = brought.fields.get("type") or (brought.format or formats.UNKNOWN).type
+        kind = self.asked.type or (CUSTOM_PYTHON if self.asked.model_class else own)
         samples = (
             self.desk.take(absolute(self.asked.samples), f"samples{self.asked.samples.suffix}")
             if self.asked.samples
@@ -127,6 +133,26 @@ class _Adder:
             learnt.schema,
             self.todo + brought.todo,
         )
+
+    def bring(self, origin: str | None) -> Brought:
+        """What the source brings; on top of a template what the template says."""
+        fields: dict[str, Any] = {}
+        brought = Brought()
+        if self.asked.template:
+            brought = origins.kind_of(f"template:{self.asked.template}").bring(
+                self.desk, f"template:{self.asked.template}"
+            )
+            fields = brought.fields
+        elif self.asked.given:
+            raise Usage("--set and --set-file fill the placeholders of a template", "--template NAME")
+        if origin is not None:
+            brought = origins.kind_of(origin).bring(self.desk, origin)
+        if self.asked.image:
+            fields = {**fields, "image": pinned(self.asked.image)}
+            if origin is None and not self.asked.template:
+                fields["type"] = "image"
+        brought.fields = {**brought.fields, **fields}
+        return brought
 
     def doors(self, artifact: Path) -> None:
         """Tell DVC of the model, so that `dvc artifacts get` finds it."""
@@ -154,7 +180,7 @@ class _Adder:
         """The import root and the class; a first draft of both where the author has none yet."""
         flavor = flavors.FLAVORS.get(kind)
         takes = kind == CUSTOM_PYTHON or bool(flavor and flavor.takes_class and self.asked.model_class)
-        if not takes:
+        if not takes or ("model_class" in brought.fields and not self.asked.model_class):
             return None, None
         if self.asked.model_class:
             root = absolute(self.asked.code) if self.asked.code else self.folder
@@ -180,6 +206,8 @@ class _Adder:
     ) -> inference.Found:
         """The schema, and what else the artifact and its samples tell."""
         asked = self.asked
+        if samples is None and (brought.artifact is None or "schema" in brought.fields):
+            return inference.Found()
         own = asked.model_class is not None
         unknown = inference.Unknown(
             self.name,
@@ -209,7 +237,8 @@ class _Adder:
     ) -> dict[str, Any]:
         """What model.yaml says: what was asked for, what the source knows, what is left to its author."""
         asked, data = self.asked, {**brought.fields, "name": self.name, "type": kind}
-        data["version"] = asked.version
+        first = None if brought.follows else data.get("version") or versions.first(self.registry.file.scheme)
+        data["version"] = asked.version or first
         data["title"] = asked.title or data.get("title")
         data["description"] = asked.description or data.get("description")
         if not data["description"]:
@@ -217,7 +246,7 @@ class _Adder:
             self.todo.append("describe the model in model.yaml")
         if model_class:
             data |= {"model_class": model_class, "code": self.desk.below(code) if code else "."}
-        data["artifact"] = brought.artifact
+        data["artifact"] = data.get("artifact") if brought.artifact is None else brought.artifact
         options = {**asked.options, **learnt.options}
         data |= {"options": options} if options else {}
         data |= {"trust": asked.trust[0]} if asked.trust else {}
@@ -252,7 +281,17 @@ class _Adder:
 _ORDER = (
     *("name", "title", "version", "description", "owners", "tags", "type", "model_class", "code"),
     *("include_import_prefixes", "artifact", "options", "trust", "backend", "image", "schema"),
-    *("sample_data", "requirements", "batching", "triton", "params", "metrics", "lineage", "license"),
+    *(
+        "sample_data",
+        "requirements",
+        "batching",
+        "triton",
+        "params",
+        "metrics",
+        "serving",
+        "lineage",
+        "license",
+    ),
     *("card", "release"),
 )
 

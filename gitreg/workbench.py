@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gitreg import builder, checker, detection, flavors, folders, formats, git, isolation, memo
 from gitreg.declared import Artifact, Manifest, Named
 from gitreg.errors import GitregError, InvalidFiles, NotSupported, Outside, Problem, Refused
-from gitreg.gather import Gathered, content_of, parts_of
+from gitreg.gather import Gathered, artifact_of, content_of, parts_of
 from gitreg.packages import Parts, content_digest
 from gitreg.reports import ModelReport, advice
 from gitreg.store import Tracked
@@ -151,11 +151,8 @@ class Workbench:
         manifest, tracked = gathered.manifest, gathered.tracked
         assert manifest
         if tracked is None:
-            raise NotSupported(
-                f"{manifest.name}: only artifacts that DVC tracks in this registry can be built yet",
-                "artifact: PATH, after dvc add PATH",
-            )
-        artifact = self.registry.store.artifact(tracked)
+            _refuse_without(manifest)
+        artifact = self.registry.store.artifact(tracked) if tracked else artifact_of(manifest, None)
         _refuse_pickles(manifest, artifact)
         parts = parts_of(gathered, artifact, version)
         return replace(
@@ -285,6 +282,21 @@ class Workbench:
         if outcome.error:
             raise builder.failure(parts, outcome)
         return manifest, asked, outcome
+
+
+def _refuse_without(manifest: Manifest) -> None:
+    """Raise NotSupported where a model has no artifact, and cannot be packaged as a reference."""
+    source = manifest.artifact
+    if source and not source.imported and flavors.is_loadable(manifest.type):
+        raise NotSupported(
+            f"{manifest.name}: its artifact was not imported, and is needed to load it",
+            f"remove `imported: false`, and gitreg update {manifest.name}",
+        )
+    if source is None and not manifest.image and manifest.type != "template":
+        raise NotSupported(
+            f"{manifest.name}: there is nothing to package: no artifact and no image",
+            "artifact: PATH, after dvc add PATH",
+        )
 
 
 def _refuse_pickles(manifest: Manifest, artifact: Artifact) -> None:

@@ -120,6 +120,8 @@ def test_every_model_type_is_declarable(type_: str) -> None:
     if type_ == "custom-python":
         side = [{"name": "x", "data_type": "float", "shape": [1]}]
         said |= {"model_class": "a.B", "artifact": "a", "schema": {"inputs": side, "outputs": side}}
+    said |= {"image": "a/b@sha256:" + "0" * 64} if type_ == "image" else {}
+    said |= {"template": {}} if type_ == "template" else {}
     assert mistakes("model", said) == foreign_mistakes("model", said) == set()
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gitreg.cli import output
+
+if TYPE_CHECKING:
+    from gitreg.formats import Format
 
 
 @click.command()
@@ -45,10 +48,20 @@ def init(directory: str | None, name: str | None, json_: bool) -> None:
 @click.option(
     "--from",
     "origin",
-    required=True,
     metavar="SOURCE",
-    help="The artifact: a file or a folder.",
-    type=click.Path(),
+    help="A file or folder, stage:NAME of a dvc.yaml, image:NAME@sha256:..., and others; see the guide.",
+)
+@click.option("--image", metavar="IMAGE", help="The image that it is served in, as NAME@sha256:...")
+@click.option("--template", metavar="NAME", help="A template of this registry to make it from.")
+@click.option(
+    "--set", "values", metavar="NAME=VALUE", multiple=True, help="The value of a placeholder; repeatable."
+)
+@click.option(
+    "--set-file",
+    "files",
+    metavar="NAME=FILE",
+    multiple=True,
+    help="The value of a placeholder from a file; repeatable.",
 )
 @click.option(
     "--type", "type_", metavar="TYPE", help="The model's type; by default what the artifact's content says."
@@ -98,7 +111,11 @@ def init(directory: str | None, name: str | None, json_: bool) -> None:
 @output.as_json
 def new(
     name: str,
-    origin: str,
+    origin: str | None,
+    image: str | None,
+    template: str | None,
+    values: tuple[str, ...],
+    files: tuple[str, ...],
     type_: str | None,
     model_class: str | None,
     code: str | None,
@@ -129,20 +146,26 @@ def new(
         custom_batching=custom_batching,
         options=_options(options),
         trust=trust,
+        image=image,
+        template=template,
+        given=_given(values, files),
     )
+    if origin is None and not (template or image):
+        raise click.UsageError("Missing option '--from': where does the artifact come from?")
     added = scaffold.new(output.registry(), name, origin, asked)
     if json_:
         data: dict[str, Any] = {
             "name": added.folder.rpartition("/")[2],
             "folder": added.folder,
             "type": added.type,
-            "format": added.format.name,
+            "format": added.format.name if added.format else None,
+            "runs_code": added.format.runs_code if added.format else None,
+            "made": added.made,
+            "todo": added.todo,
         }
-        data |= {"runs_code": added.format.runs_code, "made": added.made, "todo": added.todo}
         output.print_json(data)
         return
-    risk = "loading it may run its author's code" if added.format.runs_code else "loading it runs no code"
-    output.say(f"{added.folder}: {added.format.name} ({added.format.framework}; {risk}), type {added.type}")
+    output.say(f"{added.folder}: {_found(added.format)}type {added.type}")
     for file in added.made:
         output.say(f"  made  {file}")
     for item in added.todo:
@@ -164,3 +187,37 @@ def _options(given: tuple[str, ...]) -> dict[str, Any]:
         except yaml.YAMLError:
             found[key] = text
     return found
+
+
+def _found(format_: Format | None) -> str:
+    """What the artifact is, where there is one."""
+    if format_ is None:
+        return ""
+    risk = "loading it may run its author's code" if format_.runs_code else "loading it runs no code"
+    return f"{format_.name} ({format_.framework}; {risk}), "
+
+
+def _given(values: tuple[str, ...], files: tuple[str, ...]) -> dict[str, str]:
+    """The texts of `--set NAME=VALUE` and `--set-file NAME=FILE`; each name once."""
+    found: dict[str, str] = {}
+    for option, one in [("--set", v) for v in values] + [("--set-file", f) for f in files]:
+        name, equals, text = one.partition("=")
+        if not name or not equals:
+            shape = "NAME=VALUE" if option == "--set" else "NAME=FILE"
+            raise click.UsageError(f"{option} {one!r}: {shape} is expected")
+        if name in found:
+            raise click.UsageError(f"{option} {one!r}: {name} is given twice")
+        found[name] = text if option == "--set" else _text_of(option, text)
+    return found
+
+
+def _text_of(option: str, file: str) -> str:
+    try:
+        raw = Path(file).read_bytes()
+        if len(raw) > 1 << 20:
+            raise click.UsageError(f"{option} {file}: {len(raw):,} bytes; a manifest has at most {1 << 20:,}")
+        return raw.decode()
+    except OSError as error:
+        raise click.UsageError(f"{option} {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{option} {file}: it is not UTF-8") from None

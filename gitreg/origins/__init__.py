@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from gitreg.origins import files
+from gitreg.origins import files, image, stage, template
 
 # The first that matches; what matches nothing else is a file or folder.
 KINDS: dict[str, ModuleType] = {
+    "stage": stage,
+    "image": image,
+    "template": template,
     "files": files,
 }
 

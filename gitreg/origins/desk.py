@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,20 +31,22 @@ class Brought:
         artifact: what the manifest says of it; None without one.
         place: where it lies on disk, if it lies anywhere.
         bytes: gives its files.
-        format: what it is, by its content.
+        format: what it is, by its content; None without one.
         fields: what the source knows of the manifest's other fields.
         taken: files and folders outside of the model's folder that came with it.
         track: whether DVC is still to be told of it.
+        follows: whether a new artifact comes without anybody editing the manifest.
         todo: what is left for the author, one line each.
     """
 
     artifact: Any = None
     place: Path | None = None
     bytes: Callable[[], Artifact] | None = None
-    format: formats.Format = formats.UNKNOWN
+    format: formats.Format | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     taken: list[Path] = field(default_factory=list)
     track: bool = False
+    follows: bool = False
     todo: list[str] = field(default_factory=list)
 
 
@@ -53,10 +55,20 @@ class Desk:
 
     Args:
         folder: of the model; it may hold files of its author's already.
+        given: values for the placeholders of a template, as text.
+        sourced: whether the artifact comes from elsewhere than the template.
     """
 
-    def __init__(self, registry: Registry, name: str, folder: Path) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        name: str,
+        folder: Path,
+        given: Mapping[str, str] | None = None,
+        sourced: bool = False,
+    ) -> None:
         self.registry, self.name, self.folder = registry, name, folder
+        self.given, self.sourced = given or {}, sourced
         self.made: list[Path] = []
         self._marker: IO[str] | None = None
 
@@ -142,9 +154,49 @@ class Desk:
         target = self.folder / name
         if os.path.lexists(target):
             raise Refused(f"{target} exists already", "move it away, or name it as the source")
-        self.note(target)
+        if not is_below(target, self.made):
+            new = target
+            while not new.parent.exists():
+                new = new.parent
+            self.note(new)
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
+
+    def check(self, path: str) -> None:
+        """Raise Refused where the manifest may not name a path."""
+        refused = contain(self.registry.root, self.folder.relative_to(self.registry.root).as_posix(), path)[1]
+        if refused:
+            raise Refused(refused)
+
+    def copy(self, top: Path, origin: Path) -> str:
+        """Copy a file or folder of another model of this registry to the same place in this model's folder.
+
+        Args:
+            top: the other model's folder; its manifest and what DVC and Git keep there are left out.
+        """
+        place = origin.relative_to(top).as_posix()
+        names = [origin.name] if origin.is_file() else folders.tree_files(origin)
+        above = origin.parent if origin.is_file() else origin
+        for name in names:
+            own = (above / name).relative_to(top).as_posix()
+            target = self.folder / own
+            if own in ("model.yaml", ".gitignore") or own.endswith(".dvc") or target in self.made:
+                continue
+            shutil.copyfile(above / name, self.free(own))
+        return place
+
+    def share(self, artifact: Path) -> str:
+        """Track what another model of this registry tracks; no byte is copied."""
+        pointer = artifact.with_name(f"{artifact.name}.dvc")
+        if not pointer.is_file():
+            raise Refused(f"the template's artifact {artifact.name} is not tracked by a .dvc file", "dvc add")
+        shutil.copyfile(pointer, self.free(pointer.name))
+        ignore = self.folder / ".gitignore"
+        if not ignore.exists():
+            self.note(ignore)
+        with open(ignore, "a") as stream:
+            stream.write(f"/{artifact.name}\n")
+        return artifact.name
 
     def track(self, artifact: Path) -> None:
         """Track an artifact with DVC, unless it is tracked."""

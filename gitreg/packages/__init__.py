@@ -37,6 +37,10 @@ class Parts:
         options, trust, backend: what the manifest says to the type's loader.
         requirements: lines of requirements.txt.
         samples: as declared, without a batch dimension (or with one, for custom batching).
+        image: the container image that it is, or is served in.
+        serving: how it is to be served by others.
+        service: path -> bytes of the code for that, which gitreg never imports.
+        reference: what there is in the place of an artifact: a template, or a version elsewhere.
         ordinal: the version folder; 0 outside of a registry and before registration.
         revision: what the caller calls this build (standalone packager only).
         commit: the commit that last changed what the package is made of; None when it is not committed.
@@ -61,6 +65,10 @@ class Parts:
     options: Mapping[str, Any] = field(default_factory=dict)
     trust: tuple[str, ...] = ()
     backend: str = "python"
+    image: str | None = None
+    serving: Mapping[str, Any] = field(default_factory=dict)
+    service: Mapping[str, bytes] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def entry(self) -> str | None:
@@ -119,6 +127,14 @@ def content_digest(parts: Parts) -> str:
         "type": parts.type,
         **{key: value for key, value in _said_to_loader(parts).items() if value},
     }
+    # What few models have: the digests of all others stay what they were before there was such a thing.
+    rare = {
+        "image": parts.image if parts.artifact.files or parts.artifact.digest.startswith("md5:") else None,
+        "serving": parts.serving,
+        "service": {path: hashlib.sha256(data).hexdigest() for path, data in parts.service.items()},
+        "reference": parts.reference,
+    }
+    content |= {key: value for key, value in rare.items() if value}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -169,6 +185,7 @@ def _record(kind: str, parts: Parts, contents: Contents) -> dict[str, Any]:
         **({"lineage": parts.lineage} if parts.lineage else {}),
         "digest": content_digest(parts),
         **({"model_class": parts.entry} if parts.entry else {}),
+        **({"image": parts.image} if parts.image else {}),
         "custom_batching": parts.batching.custom,
         "max_batch_size": parts.batching.max_batch_size,
         "schema": schema_data(parts.schema),

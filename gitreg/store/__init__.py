@@ -47,6 +47,10 @@ class Store:
         """Find what DVC says of an artifact; see `Pointers.tracked`."""
         return Pointers(self.root).tracked(source, folder)
 
+    def measures(self, stage: str, folder: str) -> dict[str, list[str]]:
+        """The files of parameters and of metrics of a stage; see `Pointers.measures`."""
+        return Pointers(self.root).measures(stage, folder)
+
     def object_path(self, md5: str) -> Path:
         """Where the cache keeps an object."""
         return self.cache() / md5[:2] / md5[2:]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gitreg.declared import ArtifactSource
 from gitreg.documents import parse
 from gitreg.errors import Refused
+from gitreg.names import did_you_mean
 
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
 # A dvc.lock lists every file of every stage, and so outgrows what people write.
@@ -28,6 +29,7 @@ class Tracked:
         md5: hex; ends in `.dir` for a folder.
         size: bytes, or None where DVC did not write it.
         remote: the name of the DVC remote that keeps it; None for the default one.
+        origin: of what was imported, the `deps` entry of its .dvc file: `path`, `etag`, `repo` and the like.
     """
 
     path: str
@@ -35,6 +37,7 @@ class Tracked:
     md5: str
     size: int | None
     remote: str | None = None
+    origin: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str | None:
@@ -61,15 +64,15 @@ class Pointers:
 
         Raises:
             Refused: DVC does not track it, or its file is broken.
-            NotImplementedError: the source is not a local path or stage.
         """
         if source.stage:
             return self._stage(source.stage, folder, source.path)
-        if source.path is None:
-            raise Refused("only artifacts at a path or from a dvc.yaml stage can be built yet")
+        if source.address:
+            return self._imported(source, folder)
+        assert source.path
         beside = f"{source.path}.dvc"
         if os.path.isfile(self.root / beside):
-            return self._from_outs(beside, self._read(beside).get("outs"), source.path)
+            return self._from_file(beside, source.path)
         for lock in self._locks(folder):
             for stage in _mappings(self._read(lock).get("stages", {})):
                 for out in stage.get("outs") or ():
@@ -77,22 +80,80 @@ class Pointers:
                         return self._entry(lock, out, source.path)
         raise Refused(f"'{source.path}' is not tracked by DVC", f"dvc add {source.path}")
 
+    def _imported(self, source: ArtifactSource, folder: str) -> Tracked:
+        """What was brought from elsewhere: the .dvc file beside the manifest has to say so, too.
+
+        A manifest that names no path means the one file that is an import from its address.
+        """
+        if source.path:
+            found = self._from_file(f"{source.path}.dvc", source.path)
+            return _agreed(found, source)
+        names = sorted(n for n in os.listdir(self.root / folder) if n.endswith(".dvc")) if folder else []
+        paths = [f"{folder}/{name.removesuffix('.dvc')}" for name in names if len(name) > len(".dvc")]
+        every = [self._from_file(f"{path}.dvc", path) for path in paths]
+        fitting = [one for one in every if address_of_import(one.origin) == source.address]
+        if len(fitting) == 1:
+            return _agreed(fitting[0], source)
+        said = ", ".join(one.by for one in fitting) or "none"
+        raise Refused(
+            f"one .dvc file beside the manifest should be an import from {source.address}; {said} is",
+            "artifact: {path: ...} beside the address names it",
+        )
+
+    def _from_file(self, file: str, path: str) -> Tracked:
+        if not os.path.isfile(self.root / file):
+            raise Refused(f"'{path}' is not tracked by DVC", f"is {file} committed?")
+        said = self._read(file)
+        deps = said.get("deps")
+        origin = deps[0] if isinstance(deps, list) and deps and isinstance(deps[0], Mapping) else None
+        return replace(self._from_outs(file, said.get("outs"), path), origin=origin)
+
     def _stage(self, name: str, folder: str, path: str | None) -> Tracked:
+        known: list[str] = []
         for lock in self._locks(folder):
-            stage = (self._read(lock).get("stages") or {}).get(name)
+            stages = self._read(lock).get("stages")
+            stage = stages.get(name) if isinstance(stages, Mapping) else None
+            known += [str(one) for one in stages] if isinstance(stages, Mapping) else []
             if isinstance(stage, Mapping):
+                every = _mappings_in(stage.get("outs"))
+                said = [_below(lock, str(out.get("path"))) for out in every]
+                wanted = [path] if path else [one for one in said if one not in self._measured(lock, name)]
                 outs = [
-                    o for o in stage.get("outs") or () if path in (None, _below(lock, str(o.get("path"))))
+                    o for o in _mappings_in(stage.get("outs")) if _below(lock, str(o.get("path"))) in wanted
                 ]
                 if len(outs) != 1:
-                    said = ", ".join(str(o.get("path")) for o in outs) or "none"
                     raise Refused(
-                        f"{lock}: the stage '{name}' has {len(outs)} fitting outputs ({said}), not one"
+                        f"{lock}: the stage '{name}' has {len(outs)} fitting outputs "
+                        f"({', '.join(said) or 'none'}), not one",
+                        f"artifact: {{stage: {name}, path: ...}}, or --from stage:{name}:OUT",
                     )
                 return self._entry(lock, outs[0], _below(lock, str(outs[0].get("path"))))
         raise Refused(
-            f"no dvc.lock at or above '{folder or '.'}' has the stage '{name}'", "dvc repro, then dvc push"
+            f"no dvc.lock at or above '{folder or '.'}' has the stage '{name}'{did_you_mean(name, known)}",
+            "dvc repro, then dvc push",
         )
+
+    def _measured(self, lock: str, stage: str) -> set[str]:
+        """The outputs of a stage that dvc.yaml says are metrics or plots."""
+        said = self._declared(lock, stage)
+        return {_below(lock, one) for key in ("metrics", "plots") for one in _names(said.get(key))}
+
+    def _declared(self, lock: str, stage: str) -> Mapping[str, Any]:
+        """What the dvc.yaml beside a dvc.lock says of a stage."""
+        file = f"{lock.removesuffix('dvc.lock')}dvc.yaml"
+        stages = self._read(file).get("stages") if os.path.isfile(self.root / file) else None
+        said = stages.get(stage) if isinstance(stages, Mapping) else None
+        return said if isinstance(said, Mapping) else {}
+
+    def measures(self, stage: str, folder: str) -> dict[str, list[str]]:
+        """The files of `params` and `metrics` that dvc.yaml names for a stage, relative to the root."""
+        for lock in self._locks(folder):
+            if stage in (self._read(lock).get("stages") or {}):
+                metrics = _names(self._declared(lock, stage).get("metrics"))
+                params = _params(self._read(lock), stage)
+                named = {"params": params, "metrics": metrics}
+                return {key: [_below(lock, one) for one in files] for key, files in named.items()}
+        return {}
 
     def _locks(self, folder: str) -> list[str]:
         parts = folder.split("/") if folder else []
@@ -122,6 +183,46 @@ class Pointers:
         if remote is not None and not isinstance(remote, str):
             raise Refused(f"{file}: '{path}' names no remote: {remote!r}")
         return Tracked(path, file, md5, size if isinstance(size, int) else None, remote)
+
+
+def _mappings_in(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _params(lock: Mapping[str, Any], stage: str) -> list[str]:
+    """The files of parameters that a stage of a dvc.lock read."""
+    said = lock["stages"][stage]
+    params = said.get("params") if isinstance(said, Mapping) else None
+    return [str(name) for name in params] if isinstance(params, Mapping) else []
+
+
+def _names(said: Any) -> list[str]:
+    """The paths in a list of dvc.yaml's, in which each may be a text, or a mapping of it to its settings."""
+    found: list[str] = []
+    for one in said if isinstance(said, list) else ():
+        found += [str(key) for key in one] if isinstance(one, Mapping) else [str(one)]
+    return found
+
+
+def _agreed(found: Tracked, source: ArtifactSource) -> Tracked:
+    """Raise Refused where the manifest and DVC say that an artifact came from different places."""
+    said, other = source.address, address_of_import(found.origin)
+    repo = (found.origin or {}).get("repo")
+    if source.registry and other == said and isinstance(repo, Mapping):
+        said, other = f"{source.model}@v{source.version}", str(repo.get("rev"))
+    if other != said:
+        raise Refused(
+            f"{found.by} was imported from {other or 'nowhere'}, and the manifest says {said}",
+            "gitreg update brings both in step",
+        )
+    return found
+
+
+def address_of_import(origin: Mapping[str, Any] | None) -> str | None:
+    """Where a .dvc file's `deps` entry says that its output came from; None where it does not say."""
+    repo = (origin or {}).get("repo")
+    said = repo.get("url") if isinstance(repo, Mapping) else (origin or {}).get("path")
+    return str(said) if said is not None else None
 
 
 def _below(file: str, path: str) -> str:
