@@ -4,6 +4,7 @@ the work tree, the index or any reference."""
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -62,6 +63,8 @@ class Reader:
 
     def __init__(self, root: Path) -> None:
         self._root, self._git = root, client(root)
+        # Models are built on several threads: one would read what another one asked for, or wait for ever.
+        self._turn = threading.Lock()
 
     def read(self, name: str) -> tuple[str, bytes] | None:
         """(object id, content) of an object, as `<oid>` or `<commit>:<path>`; None where there is none.
@@ -77,7 +80,8 @@ class Reader:
                 "git init --object-format=sha1",
             )
         try:
-            oid, _, _, data = self._git.get_object_data(name)
+            with self._turn:
+                oid, _, _, data = self._git.get_object_data(name)
         except (ValueError, BrokenPipeError) as error:
             if not isinstance(error, BrokenPipeError) and "git returned: b''" not in str(error):
                 return None
