@@ -131,6 +131,8 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             where = error.problem_mark or error.context_mark
             what = " ".join(filter(None, [error.context, error.problem]))
+            if "maximum nesting depth" in what:  # newer parsers look ahead, and have a limit of their own
+                raise _Broken(where, f"nested more than {MAX_DEPTH} deep") from None
             raise _Broken(where, f"not YAML: {what}") from None
         except yaml.YAMLError as error:
             raise _Broken(None, f"not YAML: {str(error).splitlines()[0]}") from None
