@@ -129,7 +129,7 @@ def unpickled(files: Mapping[str, Path], kind: str) -> str | None:
     if flavor is None:
         return None
     seen = inspect_files(files, "").all()
-    bad = [one for one in seen if one.format.key in flavors.PICKLES - flavor.safe]
+    bad = [one for one in seen if one.format.key in (flavors.PICKLES | flavor.unsafe) - flavor.safe]
     return f"{bad[0].path.lstrip('!') or 'the artifact'} ({bad[0].format.name})" if bad else None
 
 

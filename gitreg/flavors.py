@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gitreg.packages import Parts
 
 PACKAGE = "gitreg_flavors"  # what isolated/flavors is called in packages
+MLFLOW = "mlflow"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Flavor:
         extra: gitreg's own extra that installs them.
         native: Triton's own backend for it.
         safe: formats that run code when others load them, and not in this one's way.
+        unsafe: formats that run code when this one loads them, beside pickles.
         takes_class: whether `model_class` may name a class of the user's that it needs.
     """
 
@@ -39,6 +41,7 @@ class Flavor:
     extra: str = ""
     native: str = ""
     safe: frozenset[str] = frozenset()
+    unsafe: frozenset[str] = frozenset()
     takes_class: bool = False
 
     @property
@@ -56,6 +59,15 @@ _LISTED = (
         ("scikit-learn>=1.3", "skops>=0.10"),
         ("file", "outputs", "trusted"),
         "sklearn",
+    ),
+    Flavor(
+        MLFLOW,
+        "mlflow",
+        "Mlflow",
+        ("mlflow>=2.14",),
+        ("names", "params"),
+        "mlflow",
+        unsafe=frozenset([formats.MLFLOW.key]),
     ),
 )
 FLAVORS = {flavor.type: flavor for flavor in _LISTED}

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, detection, flavors, source
-from gitreg.datafiles import plain_samples
+from gitreg import builder, detection, documents, flavors, mlmodel, source
+from gitreg.datafiles import plain_samples, read_text
 from gitreg.declared import CUSTOM_PYTHON, Artifact, Batching
-from gitreg.errors import GitregError, Refused
+from gitreg.errors import GitregError, InvalidFiles, Refused
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.packages import Parts
 from gitreg.schema import array_of, infer_schema
@@ -75,12 +75,15 @@ def infer(registry: Registry, model: Unknown) -> Found:
     """
     found = Found()
     flavored = model.type in flavors.FLAVORS
+    if model.type == flavors.MLFLOW:
+        _read_mlmodel(model, found)
     code = _unpickled(model) if flavored else None
     if code and "pickle" not in model.trust:
         found.todo.append(f"{code} runs code when it is loaded: `trust: pickle`, if you trust who made it")
-        found.todo.append("declare the schema in model.yaml; what is there is a placeholder")
+        if found.schema is None:
+            found.todo.append("declare the schema in model.yaml; what is there is a placeholder")
         return found
-    if flavored and model.artifact:
+    if flavored and model.type != flavors.MLFLOW and model.artifact:
         _describe(registry, model, found)
     if model.samples is None:
         found.todo.append("declare sample_data: a list of {input name: array}")
@@ -95,6 +98,48 @@ def _unpickled(model: Unknown) -> str | None:
     """What a type's loader would unpickle."""
     files = model.artifact().files if model.artifact else {}
     return detection.unpickled({name: link.source for name, link in files.items()}, model.type)
+
+
+def _read_mlmodel(model: Unknown, found: Found) -> None:
+    """What an MLmodel says of itself, and the requirements beside it. It needs no MLflow.
+
+    Raises:
+        Refused: there is no MLmodel, or it cannot be read.
+    """
+    files = model.artifact().files if model.artifact else {}
+    if mlmodel.FILE not in files:
+        raise Refused(f"the artifact has no {mlmodel.FILE} file, and so is no MLflow model")
+    said = mlmodel.read(read_mlmodel(files[mlmodel.FILE].source))
+    if said.loader is None:
+        raise Refused(
+            f"the {mlmodel.FILE} names no python_function, which is how gitreg loads MLflow models",
+            f"its own flavors are {', '.join(said.flavors)}" if said.flavors else None,
+        )
+    found.schema, found.batched = said.schema, said.batched
+    found.options = {"names": said.names} if said.names else {}
+    if "requirements.txt" in files:
+        kept, left = mlmodel.requirements(read_text(files["requirements.txt"].source, "requirements.txt"))
+        found.requirements = kept
+        found.todo += [
+            f"requirements.txt: {line!r} is not taken over: no PEP 508 requirement" for line in left
+        ]
+    if said.schema is None:
+        found.todo.append(f"no schema: {said.why}")
+    if said.native in flavors.FLAVORS:
+        found.todo.append(f"--type {said.native} loads its own file without MLflow")
+
+
+def read_mlmodel(file: Path) -> Any:
+    """The data of an MLmodel file.
+
+    Raises:
+        InvalidFiles: it is not YAML as gitreg reads it.
+    """
+    with open(file, "rb") as stream:
+        document, problems = documents.parse(stream.read(mlmodel.MOST + 1), file.name, mlmodel.MOST)
+    if problems:
+        raise InvalidFiles(problems)
+    return document.data
 
 
 def _describe(registry: Registry, model: Unknown, found: Found) -> None:
@@ -126,7 +171,7 @@ def _ask_samples(registry: Registry, model: Unknown, file: Path, found: Found) -
     plain = plain_samples(file, file.name)
     known = found.schema
     names = {str(name) for sample in plain for name in sample}
-    if known is not None and names == {item.name for item in known.input_schema}:
+    if known is not None and (model.type == flavors.MLFLOW or names == _inputs(known)):
         return  # the file knows better than numbers in JSON what its types are
     schema = infer_schema(plain)
     whole = [item.name for item in schema.input_schema if item.data_type is DataType.LONG]
@@ -138,6 +183,10 @@ def _ask_samples(registry: Registry, model: Unknown, file: Path, found: Found) -
         return
     answers = _answers(registry, model, plain, schema, found)
     found.schema = replace(schema, output_schema=infer_schema(answers).input_schema)
+
+
+def _inputs(schema: ModelSchema) -> set[str]:
+    return {item.name for item in schema.input_schema}
 
 
 def _answers(

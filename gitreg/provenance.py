@@ -48,12 +48,14 @@ class Origin:
         code: the folder of the training code, where somebody said it.
         data: what training read, where somebody said it: paths, or addresses.
         requirements: lines of the model's requirements.
+        elsewhere: whether it was made in another environment than this one.
     """
 
     artifact: Path | None = None
     code: Path | None = None
     data: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
+    elsewhere: bool = False
 
     @property
     def places(self) -> list[Path]:
@@ -252,7 +254,9 @@ class _Tracer:
                 self.found.files[key] = found
 
     def _foreign(self) -> bool:
-        """Whether the artifact came from elsewhere, by `dvc import` or `import-url`."""
+        """Whether the artifact came from elsewhere: by `dvc import` or `import-url`, or of a tracker."""
+        if self.origin.elsewhere:
+            return True
         artifact = self.origin.artifact
         file = artifact.with_name(f"{artifact.name}.dvc") if artifact else None
         return bool(file and file.is_file() and pipelines.imported(file.parent, file.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -109,11 +110,7 @@ class _Adder:
         brought = self.bring(origin)
         own = brought.fields.get("type") or (brought.format or formats.UNKNOWN).type
         kind = self.asked.type or (CUSTOM_PYTHON if self.asked.model_class else own)
-        samples = (
-            self.desk.take(absolute(self.asked.samples), f"samples{self.asked.samples.suffix}")
-            if self.asked.samples
-            else None
-        )
+        samples = self.samples(kind, brought)
         code, model_class = self.code(kind, brought)
         if brought.track and brought.place:
             self.desk.track(brought.place)
@@ -153,6 +150,16 @@ class _Adder:
                 fields["type"] = "image"
         brought.fields = {**brought.fields, **fields}
         return brought
+
+    def samples(self, kind: str, brought: Brought) -> Path | None:
+        """The file of samples: the one that was named, or what the source itself knows."""
+        if self.asked.samples:
+            return self.desk.take(absolute(self.asked.samples), f"samples{self.asked.samples.suffix}")
+        if not brought.samples or brought.format is None or kind != brought.format.type:
+            return None
+        place = self.desk.free("samples.json")
+        place.write_text(json.dumps(brought.samples) + "\n")
+        return place
 
     def doors(self, artifact: Path) -> None:
         """Tell DVC of the model, so that `dvc artifacts get` finds it."""
@@ -273,7 +280,9 @@ class _Adder:
         code = absolute(self.asked.code) if self.asked.code else None
         training = code if code and not code.is_relative_to(self.registry.root) else None
         lines = tuple(requirements) if isinstance(requirements, list) else ()
-        traced = provenance.trace(self.registry.root, provenance.Origin(outside[0], training, (), lines))
+        traced = provenance.trace(
+            self.registry.root, provenance.Origin(outside[0], training, (), lines, brought.made_elsewhere)
+        )
         return provenance.bring(traced, self.folder, self.desk.take)
 
 

@@ -49,7 +49,7 @@ def init(directory: str | None, name: str | None, json_: bool) -> None:
     "--from",
     "origin",
     metavar="SOURCE",
-    help="A file or folder, stage:NAME of a dvc.yaml, image:NAME@sha256:..., and others; see the guide.",
+    help="A file or folder, stage:NAME of a dvc.yaml, runs:/RUN/PATH of MLflow, and others; see the guide.",
 )
 @click.option("--image", metavar="IMAGE", help="The image that it is served in, as NAME@sha256:...")
 @click.option("--template", metavar="NAME", help="A template of this registry to make it from.")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from gitreg.origins import files, image, stage, template
+from gitreg.origins import files, image, mlflow, stage, template
 
 # The first that matches; what matches nothing else is a file or folder.
 KINDS: dict[str, ModuleType] = {
     "stage": stage,
     "image": image,
     "template": template,
+    "mlflow": mlflow,
     "files": files,
 }
 

@@ -36,6 +36,8 @@ class Brought:
         taken: files and folders outside of the model's folder that came with it.
         track: whether DVC is still to be told of it.
         follows: whether a new artifact comes without anybody editing the manifest.
+        made_elsewhere: whether this machine's environment says nothing of where it was made.
+        samples: inputs that the source knows, for its own type of model.
         todo: what is left for the author, one line each.
     """
 
@@ -47,6 +49,8 @@ class Brought:
     taken: list[Path] = field(default_factory=list)
     track: bool = False
     follows: bool = False
+    made_elsewhere: bool = False
+    samples: list[dict[str, Any]] = field(default_factory=list)
     todo: list[str] = field(default_factory=list)
 
 
