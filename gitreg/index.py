@@ -173,7 +173,7 @@ class Index:
     def see(self, rows: Mapping[str, Sequence[Any]]) -> None:
         """Keep what objects say."""
         made = []
-        for oid, said in rows.items():
+        for oid, said in sorted(rows.items()):  # in the order of the table, which is faster
             body = json.dumps(said)
             made.append((oid, body, _crc(oid, body)))
         self._write("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", made)

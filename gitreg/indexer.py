@@ -185,9 +185,14 @@ def trailers(message: str) -> dict[str, str]:
     """The trailers of a tag's message."""
     if "\nGitreg-" not in message:
         return {}
-    from gitreg.git.objects import trailers as read
+    if "\r" in message or "-----BEGIN " in message:
+        from gitreg.git.objects import trailers as read
 
-    return read(message)
+        return read(message)
+    return {key: value.strip() for key, value in _TRAILER.findall(message.rstrip().rpartition("\n\n")[2])}
+
+
+_TRAILER = re.compile(r"^([A-Za-z][A-Za-z0-9-]*): ([^\n]*)$", re.MULTILINE)
 
 
 def _body(known: ModelRecord, seen: Mapping[str, list[Any]]) -> dict[str, Any]:

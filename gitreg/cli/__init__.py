@@ -19,6 +19,7 @@ from gitreg.cli import (
     authoring,
     checking,
     comparing,
+    completing,
     fetching,
     hooks,
     inspecting,
@@ -76,6 +77,7 @@ for command in (
     serving.doctor,
     hooks.hook,
     inspecting.inspect,
+    completing.completion,
 ):
     gitreg.add_command(command)
 
@@ -86,6 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0 done; 1 refused; 2 usage; 3 a defect in gitreg; 4 the outside failed; 130 interrupted.
     """
+    if completing.asked():
+        completing.prepare(gitreg)
     signal.signal(signal.SIGTERM, _terminated)
     interrupts: list[int] = []
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

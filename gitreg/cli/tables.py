@@ -58,8 +58,7 @@ def _csv(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(headers)
-    writer.writerows([_no_formula(output.safe(cell)) for cell in row] for row in rows)
+    writer.writerows([_no_formula(output.safe(cell)) for cell in row] for row in [headers, *rows])
     click.echo(stream.getvalue(), nl=False)
 
 
