@@ -51,7 +51,28 @@ class Flavor:
 
 
 _LISTED = (
+    Flavor(
+        "lightgbm",
+        "lightgbm",
+        "Lightgbm",
+        ("lightgbm>=4.0",),
+        ("file", "outputs", "rounds"),
+        "lightgbm",
+        "fil",
+    ),
     Flavor("onnx", "onnx", "Onnx", ("onnxruntime>=1.16",), ("file", "names"), "onnx", "onnxruntime"),
+    Flavor(
+        "pytorch",
+        "pytorch",
+        "Pytorch",
+        ("torch>=2.2",),
+        ("file", "arguments", "device", "key"),
+        "torch",
+        "pytorch",
+        safe=frozenset({formats.TORCH_PICKLE.key, formats.TORCH_LEGACY.key}),
+        unsafe=frozenset({formats.TORCH_EXPORT.key}),  # evaluates expressions, unpickles what it likes
+        takes_class=True,
+    ),
     Flavor(
         "scikit-learn",
         "sklearn",
@@ -68,6 +89,15 @@ _LISTED = (
         ("names", "params"),
         "mlflow",
         unsafe=frozenset([formats.MLFLOW.key]),
+    ),
+    Flavor(
+        "xgboost",
+        "xgboost",
+        "Xgboost",
+        ("xgboost>=2.0",),
+        ("file", "missing", "outputs", "rounds"),
+        "xgboost",
+        "fil",
     ),
 )
 FLAVORS = {flavor.type: flavor for flavor in _LISTED}

@@ -31,6 +31,14 @@ def shop_with(place: Path, models: Mapping[str, Sequence[str | Path]]) -> Worksh
     return shop
 
 
+def declared(shop: Workshop, name: str) -> str:
+    """A model's schema in a line."""
+    manifest = next(m for m in Registry(shop.root).models() if m.name == name)
+    assert manifest.schema
+    sides = manifest.schema.input_schema, manifest.schema.output_schema
+    return " -> ".join(", ".join(f"{i.name} {i.describe()}" for i in side) for side in sides)
+
+
 def is_verified(shop: Workshop, name: str) -> None:
     """Whether both packages of a model are sound, load, and answer their samples."""
     for kind in ("raw", "triton"):

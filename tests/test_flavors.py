@@ -15,7 +15,16 @@ import gitreg
 from gitreg import load_raw_model
 from gitreg.errors import NotSupported
 from gitreg.isolated.flavors.sklearn import Sklearn
-from tests.flavored import is_verified, raw_answers, same, samples_of, shop_with, triton, triton_answers
+from tests.flavored import (
+    declared,
+    is_verified,
+    raw_answers,
+    same,
+    samples_of,
+    shop_with,
+    triton,
+    triton_answers,
+)
 from tests.support import Workshop, needs_triton, run
 
 FOUR = [{"x": [1.0, 2.0, 3.0, 4.5]}, {"x": [-1.0, 0.0, 0.0, 0.0]}]
@@ -113,14 +122,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
             "no-batch": add("no-batch.onnx", "no-batch"),
         },
     )
-
-
-def declared(shop: Workshop, name: str) -> str:
-    """A schema in a line."""
-    manifest = next(m for m in gitreg.Registry(shop.root).models() if m.name == name)
-    assert manifest.schema
-    sides = manifest.schema.input_schema, manifest.schema.output_schema
-    return " -> ".join(", ".join(f"{i.name} {i.describe()}" for i in side) for side in sides)
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,10 @@ class Flavored(Model):
         """What must be installed, as this environment has it."""
         return []
 
+    def native(self):
+        """What Triton's own backend for the type has to be told of the file, and may not be able to do."""
+        return {}
+
     def describe(self):
         """The schema as far as the file knows it, and what else belongs into a manifest."""
         inputs = self.known_inputs()
@@ -234,3 +238,53 @@ def version(distribution):
     from importlib.metadata import version
 
     return version(distribution)
+
+
+def requirement(*distributions):
+    """The first of some distributions that is installed, from its minor version here on."""
+    from importlib.metadata import PackageNotFoundError
+
+    for one in distributions:
+        try:
+            return f"{one}>={'.'.join(version(one).split('.')[:2])}"
+        except PackageNotFoundError:
+            continue
+    return distributions[0]
+
+
+def chosen(outputs, said, known):
+    """output -> which of the known kinds it is: as an option says, or its name.
+
+    Raises:
+        ValueError: neither says it.
+    """
+    found = {field.name: said.get(field.name, field.name) for field in outputs}
+    for name, kind in found.items():
+        if kind not in known:
+            raise ValueError(
+                f"output {name!r} is none of {', '.join(known)}; "
+                f"`options: {{outputs: {{{name}: KIND}}}}` says which it is"
+            )
+    return found
+
+
+def columns_in_order(inputs, names):
+    """The columns that a model was fitted on, in that order.
+
+    Raises:
+        ValueError: one is missing, or the model knows no names of columns.
+    """
+    if not names:
+        raise ValueError("several inputs came, and the model knows no names of columns: it takes one matrix")
+    missing = [name for name in names if name not in inputs]
+    if missing:
+        raise ValueError(f"columns that the model was fitted on are missing: {', '.join(missing[:10])}")
+    return {name: inputs[name] for name in names}
+
+
+def texts(array):
+    """Strings as str, in an array of objects; other arrays as they are."""
+    if array.dtype.kind != "O":
+        return array
+    text = [e.decode() if isinstance(e, bytes) else e for e in array.ravel().tolist()]
+    return np.array(text, dtype=object).reshape(array.shape)

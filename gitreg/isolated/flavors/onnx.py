@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from . import Flavored, version
+from . import Flavored, texts, version
 
 _TYPES = {
     "bool": "bool",
@@ -45,7 +45,7 @@ class Onnx(Flavored):
         self.single = any(one.shape[:1] == [1] for one in self.takes.values())
 
     def answer(self, inputs):
-        feed = {self.graph_names.get(name, name): self._taken(array) for name, array in inputs.items()}
+        feed = {self.graph_names.get(name, name): texts(array) for name, array in inputs.items()}
         declared = [field.name for field in self.outputs] or [_clean(name) for name in self.gives]
         wanted = [self.graph_names.get(name, self._original(name)) for name in declared]
         if self.batched and self.single:
@@ -55,14 +55,6 @@ class Onnx(Flavored):
 
     def _original(self, name):
         return next((one for one in self.gives if name in (one, _clean(one))), name)
-
-    @staticmethod
-    def _taken(array):
-        """Strings as ONNX Runtime takes them."""
-        if array.dtype.kind != "O":
-            return array
-        text = [e.decode() if isinstance(e, bytes) else e for e in array.ravel().tolist()]
-        return np.array(text, dtype=object).reshape(array.shape)
 
     def _run(self, wanted, feed):
         return [_plain(one) for one in self.session.run(wanted, feed)]

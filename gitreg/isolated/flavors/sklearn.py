@@ -4,7 +4,7 @@ import zipfile
 
 import numpy as np
 
-from . import Flavored, version
+from . import Flavored, texts, version
 
 # The method that an output's name asks for.
 _METHODS = {
@@ -64,7 +64,7 @@ class Sklearn(Flavored):
         return {name: getattr(self.estimator, method)(table) for name, method in self.methods.items()}
 
     def _table(self, inputs):
-        arrays = {name: _texts(array) for name, array in inputs.items()}
+        arrays = {name: texts(array) for name, array in inputs.items()}
         if len(arrays) == 1 and len(self.inputs) <= 1:
             (array,) = arrays.values()
             if len(self.columns) == 1 and self.inputs and self.inputs[0].name in self.columns:
@@ -104,14 +104,6 @@ def _clusters(estimator):
     from sklearn.base import is_clusterer
 
     return is_clusterer(estimator)
-
-
-def _texts(array):
-    """Strings as scikit-learn was fitted on them."""
-    if array.dtype.kind != "O":
-        return array
-    text = [e.decode() if isinstance(e, bytes) else e for e in array.ravel().tolist()]
-    return np.array(text, dtype=object).reshape(array.shape)
 
 
 def _frame(columns):
