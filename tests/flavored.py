@@ -33,7 +33,7 @@ def shop_with(place: Path, models: Mapping[str, Sequence[str | Path]]) -> Worksh
 
 def declared(shop: Workshop, name: str) -> str:
     """A model's schema in a line."""
-    manifest = next(m for m in Registry(shop.root).models() if m.name == name)
+    manifest = next(m for m in Registry(shop.root).manifests() if m.name == name)
     assert manifest.schema
     sides = manifest.schema.input_schema, manifest.schema.output_schema
     return " -> ".join(", ".join(f"{i.name} {i.describe()}" for i in side) for side in sides)
