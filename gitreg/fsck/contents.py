@@ -19,6 +19,7 @@ from gitreg.fsck.cures import quoted
 from gitreg.fsck.evidence import Evidence
 from gitreg.fsck.judge import Judge
 from gitreg.gather import content_of
+from gitreg.git import clones
 from gitreg.recorded import ModelRecord, Version
 from gitreg.versions import order
 
@@ -58,12 +59,25 @@ class Contents:
 
     def check(self, leave: Collection[str]) -> None:
         """Hold every version against the files of its commit."""
-        for name, known in sorted(self.evidence.records.items()):
-            if name in leave:
-                continue
-            for version in known.registered.values():
-                self._version(known, version)
+        records = [known for name, known in sorted(self.evidence.records.items()) if name not in leave]
+        chosen = [(known, version) for known in records for version in known.registered.values()]
+        self._gather(chosen)
+        for known, version in chosen:
+            self._version(known, version)
         self.registry.memo.remember(_KIND, {oid: ({}, said) for oid, said in self.read_now.items()})
+
+    def _gather(self, chosen: Collection[tuple[ModelRecord, Version]]) -> None:
+        """In a partial clone, get at once what Git would ask for file by file."""
+        root = self.registry.root
+        if clones.promisor(root) is None:
+            return
+        clones.gather(root, [(v.tag.commit, f"{self.prefix}{self._file(known, v)}") for known, v in chosen])
+        tracking = []
+        for known, version in chosen:
+            file, said = self._manifest(known, version)
+            places = _places(file, said)[:1] if said else []
+            tracking += [(version.tag.commit, f"{self.prefix}{place}") for place in places]
+        clones.gather(root, tracking)
 
     def _version(self, known: ModelRecord, version: Version) -> None:
         file, said = self._manifest(known, version)
@@ -100,8 +114,7 @@ class Contents:
     # The manifest -------------------------------------------------------------------------------
 
     def _manifest(self, known: ModelRecord, version: Version) -> tuple[str, Declared | None]:
-        guess = f"models/{known.name}/model.yaml"
-        file = self.evidence.of(version.tag).trailers.get("Gitreg-Manifest", guess)
+        file = self._file(known, version)
         said = self._declared(version.tag.commit, file)
         if (said is None or said.name != known.name) and "Gitreg-Manifest" not in self.evidence.of(
             version.tag
@@ -110,6 +123,10 @@ class Contents:
             if other:
                 return other, self._declared(version.tag.commit, other)
         return file, said
+
+    def _file(self, known: ModelRecord, version: Version) -> str:
+        guess = f"models/{known.name}/model.yaml"
+        return self.evidence.of(version.tag).trailers.get("Gitreg-Manifest", guess)
 
     def _elsewhere(self, name: str, commit: str) -> str | None:
         """The manifest of a model that lies where registry.yaml of that time says."""

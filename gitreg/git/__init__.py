@@ -214,6 +214,9 @@ def clone_at(root: Path, commit: str, place: Path, shared: bool = True) -> None:
     Args:
         shared: whether it needs this repository for as long as it lives.
     """
+    from gitreg.git import clones
+
+    clones.complete(root, commit)
     hooks = ["-c", "core.hooksPath=/dev/null", "-c", "protocol.file.allow=always"]
     must(
         root,
@@ -229,7 +232,12 @@ def clone_at(root: Path, commit: str, place: Path, shared: bool = True) -> None:
             str(place),
         ],
     )
-    must(place, [*hooks, "checkout", "--quiet", "--detach", commit])
+    # Git goes on, and exits with 0, where it cannot read a file's content.
+    ran = run(place, [*hooks, "checkout", "--quiet", "--detach", commit])
+    if ran.code or ran.err.startswith("error: "):
+        shallow = run(root, ["rev-parse", "--is-shallow-repository"]).out == "true"
+        hint = "this is a shallow clone: git fetch --unshallow --tags" if shallow else "git fsck"
+        raise Outside(f"git checkout {commit[:12]}: {ran.err.splitlines()[0]}", hint)
 
 
 def init(root: Path) -> None:

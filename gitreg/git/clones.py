@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from gitreg.addresses import redacted
 from gitreg.errors import Outside
-from gitreg.git import must, run
+from gitreg.git import must, plain, run
 
 # One branch, whatever the remote's default one is called and wherever it moves; the tags as they are there.
 _WANTED = ["+HEAD:refs/heads/main", "+refs/tags/*:refs/tags/*"]
@@ -90,30 +90,83 @@ def obtain(root: Path, wanted: Iterable[str], below: Iterable[str]) -> int:
     Raises:
         Outside: the remote cannot be reached.
     """
-    try:
-        if "promisor = true" not in (root / "config").read_text("utf-8", "replace"):
-            return 0
-    except OSError:
+    remote = promisor(root)
+    if remote is None:
         return 0
     said = "".join(f"{one}\n" for one in below).encode()
     out = must(root, ["rev-list", "--objects", "--no-walk", "--missing=print", "--stdin"], said)
     asked = set(wanted)
     lacking = sorted(asked & {line[1:] for line in out.split("\n") if line.startswith("?")})
-    if lacking:
-        how = [
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-            "--filter=blob:none",
-        ]
-        told = "".join(f"{oid}\n" for oid in lacking).encode()
-        command = ["-c", "fetch.negotiationAlgorithm=noop", *_SLOW, "fetch", *how]
-        command += ["--filter=blob:none", "--stdin", "origin"]
-        ran = run(root, command, told)
-        if ran.code:
-            raise Outside(f"git fetch: {redacted(ran.err)}", "is the remote reachable?")
+    _fetch(root, remote, lacking)
     return len(lacking)
+
+
+def promisor(root: Path) -> str | None:
+    """The remote that has what a partial clone lacks; None in a clone that has all."""
+    said = run(root, ["config", "--get-regexp", r"^remote\..*\.promisor$", "^true$"]).out
+    found = re.match(r"remote\.(.*)\.promisor true", said)
+    return found[1] if found else None
+
+
+def complete(root: Path, commit: str) -> None:
+    """Get what a partial clone lacks of a commit's files: a clone that shares its objects cannot ask for it.
+
+    Raises:
+        Outside: the remote cannot be reached.
+    """
+    remote = promisor(root)
+    if remote is not None:
+        listed = must(root, ["ls-tree", "-r", "--full-tree", commit]).split("\n")
+        _get(root, remote, (line.split()[2] for line in listed if " blob " in line))
+
+
+def gather(root: Path, files: Collection[tuple[str, str]]) -> None:
+    """Get what a partial clone lacks of some files, at once. Git itself would ask for one after the other.
+
+    Args:
+        files: (commit, path) of each. Those that there are not are passed over.
+
+    Raises:
+        Outside: the remote cannot be reached.
+    """
+    remote = promisor(root) if files else None
+    if remote is None:
+        return
+    commits = "".join(f"{commit}\n" for commit in dict.fromkeys(commit for commit, _ in files))
+    told = ["rev-list", "--no-walk", "--no-commit-header", "--format=%T", "--stdin"]
+    _get(root, remote, must(root, told, commits.encode()).split("\n"))
+    _get(root, remote, plain.blobs(root, list(files)))
+
+
+def _get(root: Path, remote: str, wanted: Iterable[str]) -> None:
+    there = must(root, ["cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectname)"])
+    _fetch(root, remote, set(wanted) - {"", *there.split("\n")})
+
+
+def _fetch(root: Path, remote: str, oids: Collection[str]) -> None:
+    """Fetch objects by their ids, and with trees what is below them but for the content of files."""
+    if not oids:
+        return
+    how = [
+        "--quiet",
+        "--no-tags",
+        "--no-write-fetch-head",
+        "--no-recurse-submodules",
+        "--no-auto-maintenance",
+    ]
+    command = [
+        "-c",
+        "fetch.negotiationAlgorithm=noop",
+        *_SLOW,
+        "fetch",
+        *how,
+        "--filter=blob:none",
+        "--stdin",
+    ]
+    told = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
+    ran = run(root, [*command, "--end-of-options", remote], told)
+    if ran.code:
+        raise Outside(f"git fetch: {redacted(ran.err)}", "is the remote reachable?")
 
 
 def check_out(root: Path, commit: str, place: Path, folders: Sequence[str] | None) -> None:
