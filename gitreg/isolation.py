@@ -17,7 +17,7 @@ import sys
 import sysconfig
 import tempfile
 import threading
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,7 @@ class Task:
         free: expect no particular outputs; answers come without a batch dimension where the model
             has none.
         describe: ask the model for its own schema, and nothing else (flavors alone).
+        blocks: answer these instead of samples, `batch` rows at a time.
     """
 
     code: Path
@@ -66,6 +67,41 @@ class Task:
     compare: bool = False
     free: bool = False
     describe: bool = False
+    blocks: tuple[Block, ...] = ()
+    batch: int = 1
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows that have the same inputs and shapes, in files.
+
+    Attributes:
+        inputs: input -> its file, with the rows along the first axis.
+        answers: the folder for a file of each output.
+        numbers: the numbers of the rows, for errors; None where they are counted from 0.
+    """
+
+    rows: int
+    inputs: dict[str, str]
+    answers: str
+    numbers: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function of the user's that the child is to call, with no model in its process.
+
+    Attributes:
+        model_class: the function, as `module:name`; called as of a task, for errors name it.
+        paths: folders to import it from, beside what is installed.
+        given: side -> name -> file of the arrays it gets; None for one that gives data.
+        out: an empty folder, for what it gives.
+    """
+
+    model_class: str
+    paths: tuple[Path, ...]
+    given: dict[str, dict[str, str]] | None
+    out: Path
 
 
 @dataclass
@@ -126,7 +162,7 @@ class Gate:
         return self._open
 
 
-def run(task: Task, timeout: float | None = None, gate: Gate | None = None) -> Outcome:
+def run(task: Task | Call, timeout: float | None = None, gate: Gate | None = None) -> Outcome:
     """Run a task in a fresh process of this interpreter, and end every process it leaves behind.
 
     Args:
@@ -143,7 +179,7 @@ def run(task: Task, timeout: float | None = None, gate: Gate | None = None) -> O
         raise _no_space(Path(tempfile.gettempdir())) from error
 
 
-def _run(task: Task, folder: Path, limit: float, gate: Gate | None) -> Outcome:
+def _run(task: Task | Call, folder: Path, limit: float, gate: Gate | None) -> Outcome:
     (folder / "work").mkdir()
     (folder / "task.json").write_text(json.dumps(_written(task)))
     pipe, hold = os.pipe()
@@ -219,11 +255,15 @@ def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
                 os.kill(int(entry.parent.name), signal.SIGKILL)
 
 
-def _written(task: Task) -> dict[str, Any]:
+def _written(task: Task | Call) -> dict[str, Any]:
     from gitreg.isolated.arrays import encode
 
     keep = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
     keep += [p for p in sys.path if p.endswith(("site-packages", "dist-packages")) or p.endswith(".zip")]
+    if isinstance(task, Call):
+        paths = [str(path) for path in task.paths]
+        told = {"function": task.model_class, "paths": paths, "given": task.given, "out": str(task.out)}
+        return {**told, "keep": keep}
     return {
         "code": str(task.code.absolute()),
         "artifact": str(task.artifact.absolute()),
@@ -236,6 +276,8 @@ def _written(task: Task) -> dict[str, Any]:
         "compare": task.compare,
         "free": task.free,
         "describe": task.describe,
+        "blocks": [asdict(block) for block in task.blocks],
+        "batch": task.batch,
         "keep": keep,
         "outputs": [
             {"name": o.name, "dtype": o.data_type.dtype.name, "shape": o.shape}
@@ -250,10 +292,14 @@ _STEPS = {
     "load": "could not be loaded from the package",
     "predict": "failed to predict",
     "save": "could not be saved and loaded again",
+    "find": "could not be imported",
+    "call": "failed",
 }
 
 
-def _outcome(task: Task, folder: Path, process: subprocess.Popen[bytes], late: float | None) -> Outcome:
+def _outcome(
+    task: Task | Call, folder: Path, process: subprocess.Popen[bytes], late: float | None
+) -> Outcome:
     from gitreg.isolated.arrays import decode
 
     with open(folder / "printed", "rb") as stream:
@@ -291,7 +337,7 @@ def _outcome(task: Task, folder: Path, process: subprocess.Popen[bytes], late: f
     return outcome
 
 
-def _sentence(task: Task, step: str, failed: dict[str, Any]) -> str:
+def _sentence(task: Task | Call, step: str, failed: dict[str, Any]) -> str:
     step, _, sample = step.partition(" ")
     what = f"{failed['type']}: {failed['text']}" if failed["text"] else str(failed["type"])
     where = f" ({failed['where']})" if failed["where"] else ""

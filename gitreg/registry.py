@@ -14,6 +14,7 @@ from gitreg import (
     checker,
     demands,
     doors,
+    evaluator,
     folders,
     git,
     isolation,
@@ -446,3 +447,7 @@ class Registry(WorkTree):
         """
         with self.holding(reference) as (registry, model):
             return registry.workbench.predict(model, samples, timeout)
+
+    def evaluate(self, reference: str, asked: evaluator.Asked) -> evaluator.Evaluation:
+        """Measure a version on held-out data; with `asked.write`, into the manifest's metrics."""
+        return evaluator.evaluate(self, reference, asked)

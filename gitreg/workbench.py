@@ -6,9 +6,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitreg import builder, checker, detection, flavors, folders, formats, git, isolation, memo
 from gitreg.declared import Artifact, Manifest, Named
@@ -21,6 +22,8 @@ from gitreg.store import Tracked
 if TYPE_CHECKING:
     from gitreg.registry import Registry
     from gitreg.schema import Sample
+
+T = TypeVar("T")
 
 
 class Workbench:
@@ -273,15 +276,51 @@ class Workbench:
             raise Refused(
                 f"{manifest.name} has no sample data to predict", "gitreg predict MODEL --input FILE"
             )
-        parts = replace(parts, samples=tuple(asked))
-        with self.registry.scratch() as place:
-            folder = place / manifest.name
-            builder.whole("raw", parts, folder)
-            task = replace(builder.task("raw", parts, folder), save=False, compare=False)
+        with self._laid(replace(parts, samples=tuple(asked))) as (_, task):
             outcome = isolation.run(task, self.limit(timeout))
         if outcome.error:
             raise builder.failure(parts, outcome)
         return manifest, asked, outcome
+
+    @contextmanager
+    def _laid(self, parts: Parts) -> Iterator[tuple[Path, isolation.Task]]:
+        """A folder with a raw package in it, and the task of loading that and asking its samples."""
+        with self.registry.scratch() as place:
+            builder.whole("raw", parts, place / parts.name)
+            yield place, replace(builder.task("raw", parts, place / parts.name), save=False, compare=False)
+
+    def answer(
+        self,
+        model: str,
+        blocks: Callable[[Path], tuple[isolation.Block, ...]],
+        batch: int,
+        timeout: float | None,
+        then: Callable[[Path], T],
+    ) -> T:
+        """Ask a model many rows, by files.
+
+        Args:
+            blocks: writes them into a folder.
+            then: reads the answers, while they are there.
+
+        Raises:
+            ModelFailed: the model failed; the message says how, and for which row.
+        """
+        gathered = self.registry.gather(self.registry.manifest_file(model))
+        self._refuse([gathered], {})
+        manifest = gathered.manifest
+        assert manifest
+        self._need_loader(manifest)
+        if gathered.tracked:
+            self._fetch([gathered.tracked])
+        parts = replace(self._parts(gathered), samples=())
+        with self._laid(parts) as (place, task):
+            (place / "rows").mkdir()
+            asked = replace(task, blocks=blocks(place / "rows"), batch=batch)
+            outcome = isolation.run(asked, self.limit(timeout))
+            if outcome.error:
+                raise builder.failure(parts, outcome)
+            return then(place / "rows")
 
 
 def _refuse_without(manifest: Manifest) -> None:

@@ -37,10 +37,14 @@ def main():
     _close_path(task["keep"])
     result = {"step": "import", "answers": []}
     try:
-        _run(task, result, go)
+        if "function" in task:
+            go.wait()
+            _beside("callee").run(task, _beside("arrays"), result)
+        else:
+            _run(task, result, go)
         result["step"] = "done"
     except BaseException as error:  # SystemExit too: a model that exits has failed
-        result["error"] = _tell(error, task["code"], task["user_model"])
+        result["error"] = _tell(error, task.get("code") or task["paths"][0], task.get("user_model"))
     result["pid"] = os.getpid()  # a process that the model forked may come here too
     with open(sys.argv[2], "w") as stream:
         json.dump(result, stream)
@@ -111,9 +115,14 @@ def _module(name, file):
     return module
 
 
+def _beside(name):
+    """A module of this folder."""
+    return _module(f"gitreg_{name}", os.path.join(os.path.dirname(__file__), f"{name}.py"))
+
+
 def _run(task, result, go):
     user_model = _module("gitreg_user_model", task["user_model"])
-    arrays = _module("gitreg_arrays", os.path.join(os.path.dirname(__file__), "arrays.py"))
+    arrays = _beside("arrays")
     _only_sources(task["code"])
     sys.path[:0] = [os.path.join(task["code"], "defs"), task["code"]]
     _check_class(task["model_class"])
@@ -128,6 +137,10 @@ def _run(task, result, go):
         raise TypeError(f"load returned a {came}; an instance of {wrapped.cls.__name__} is expected")
     if task["describe"]:
         result["described"] = wrapped.model.describe()
+        return
+    if task["blocks"]:
+        result["step"] = PREDICT
+        _beside("bulk").answer(wrapped, arrays, task, result)
         return
     samples = [{name: arrays.decode(a) for name, a in sample.items()} for sample in task["samples"]]
     result["step"] = PREDICT
