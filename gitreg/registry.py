@@ -349,22 +349,11 @@ class Registry(WorkTree):
     # Lineage ------------------------------------------------------------------------------------
 
     def trace(self, model: str, code: Path | None = None, data: Sequence[str] = ()) -> provenance.Recorded:
-        """Write what can be known of where a model came from into its manifest's lineage.
-
-        Args:
-            code: the folder of the training code; by default the DVC pipeline says what that is.
-            data: what training read beyond what a pipeline says: paths, or addresses.
-
-        Raises:
-            Refused: there is no such model; data that was named is not there; the manifest cannot be edited.
-        """
+        """Write what can be known of where a model came from into its manifest; see `provenance.Origin`."""
         return provenance.record(self, resolver.model_name(self, model), code, data)
 
     def reproduce(self, reference: str, **how: Any) -> reproducer.Reproduction:
-        """Say what is known of how a version was made; with `run`, run its DVC pipeline and compare.
-
-        Args:
-            how: see `reproducer.Asked`: run, output, timeout, tell.
+        """Say what is known of how a version was made; with `run`, make it again: see `reproducer.Asked`.
 
         Raises:
             Refused: there is no such version; or no pipeline to run, or one of its commands failed.

@@ -263,15 +263,8 @@ class Workbench:
         self, reference: str, samples: Sequence[Sample] | None, timeout: float | None
     ) -> tuple[Manifest, list[Sample], isolation.Outcome]:
         """See `Registry.predict`."""
-        gathered = self.registry.gather(self.registry.manifest_file(reference))
-        self._refuse([gathered], {})
-        manifest = gathered.manifest
-        assert manifest
-        self._need_loader(manifest)
-        if gathered.tracked:
-            self._fetch([gathered.tracked])
-        parts = self._parts(gathered)
-        asked = list(samples) if samples is not None else list(gathered.samples)
+        manifest, parts = self._sound(reference)
+        asked = list(samples) if samples is not None else list(parts.samples)
         if not asked:
             raise Refused(
                 f"{manifest.name} has no sample data to predict", "gitreg predict MODEL --input FILE"
@@ -281,6 +274,17 @@ class Workbench:
         if outcome.error:
             raise builder.failure(parts, outcome)
         return manifest, asked, outcome
+
+    def _sound(self, model: str) -> tuple[Manifest, Parts]:
+        """What a model that can be loaded is made of; its artifact is in the cache."""
+        gathered = self.registry.gather(self.registry.manifest_file(model))
+        self._refuse([gathered], {})
+        manifest = gathered.manifest
+        assert manifest
+        self._need_loader(manifest)
+        if gathered.tracked:
+            self._fetch([gathered.tracked])
+        return manifest, self._parts(gathered)
 
     @contextmanager
     def _laid(self, parts: Parts) -> Iterator[tuple[Path, isolation.Task]]:
@@ -306,15 +310,8 @@ class Workbench:
         Raises:
             ModelFailed: the model failed; the message says how, and for which row.
         """
-        gathered = self.registry.gather(self.registry.manifest_file(model))
-        self._refuse([gathered], {})
-        manifest = gathered.manifest
-        assert manifest
-        self._need_loader(manifest)
-        if gathered.tracked:
-            self._fetch([gathered.tracked])
-        parts = replace(self._parts(gathered), samples=())
-        with self._laid(parts) as (place, task):
+        _, parts = self._sound(model)
+        with self._laid(replace(parts, samples=())) as (place, task):
             (place / "rows").mkdir()
             asked = replace(task, blocks=blocks(place / "rows"), batch=batch)
             outcome = isolation.run(asked, self.limit(timeout))
