@@ -74,9 +74,11 @@ class LoadedModel:
         takes, gives = (", ".join(f"{i.name}: {i.describe()}" for i in side) for side in sides)
         return f"<{self.name}{f'@{self.version}' if self.version else ''} {kind} ({takes}) -> ({gives})>"
 
-    def unwrap(self) -> Model:
-        """The model itself: an instance of its own class."""
-        return self._model
+    def unwrap(self) -> Any:
+        """The model itself: an instance of its own class, or the framework's object of a ready-made type."""
+        ready_made = type(self._model).__module__.partition(".")[0] == "gitreg_flavors"
+        inner = getattr(self._model, "unwrap", None) if ready_made else None
+        return inner() if inner else self._model
 
     def predict(self, inputs: Any) -> dict[str, Array]:
         """Answer one sample, or a batch.

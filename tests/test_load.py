@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gitreg import GitregError, LoadedModel, Registry, load_model
@@ -114,7 +115,7 @@ def test_an_address_without_a_registry_says_where_there_is_one(up: Upstream) -> 
     shop.commit("moved")
     run("git", "push", "-qf", "origin", "HEAD:main", cwd=shop.root)
     with pytest.raises(Refused) as caught:
-        Registry(up.url).models()
+        Registry(up.url).manifests()
     assert caught.value.hint == "#subdirectory=ml/reg"
     assert Registry(f"{up.url}#subdirectory=ml/reg").file.name == "inner"
 
@@ -138,6 +139,29 @@ def test_a_tag_that_was_moved_upstream_is_warned_of(up: Upstream) -> None:
     run("git", "push", "-qf", "origin", "adder@v1.0.0", cwd=shop.root)
     with pytest.warns(UserWarning, match=r"the tag adder@v1\.0\.0 was moved"):
         Registry(up.url)
+
+
+def test_a_model_of_a_well_known_format_comes_the_same_way(up: Upstream) -> None:
+    import skops.io
+    from sklearn.linear_model import LogisticRegression
+
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    trained = LogisticRegression().fit(x, x[:, 0] > 0)
+    skops.io.dump(trained, up.place / "it.skops")
+    (up.place / "samples.json").write_text(json.dumps([{"x": x[0].tolist()}]))
+    shop = up.work()
+    done = shop.gitreg("new", "sign", "--from", "../it.skops", "--samples", "../samples.json")
+    assert done.returncode == 0, done.stderr
+    shop.commit("sign")
+    run(sys.executable, "-m", "dvc", "push", "-q", cwd=shop.root)
+    up.push()
+    done = shop.gitreg("apply", "sign", "--push")
+    assert done.returncode == 0, done.stderr
+    model = load_model("models:/sign/latest", registry=up.url)
+    kind = model.schema.input_schema[0].data_type.dtype
+    assert model.predict(x.astype(kind))["label"].ravel().tolist() == trained.predict(x).tolist()
+    assert model.predict(x[0].astype(kind))["label"].shape == (1,)
+    assert type(model.unwrap()) is LogisticRegression
 
 
 # What is paid for -----------------------------------------------------------------------------------
@@ -168,7 +192,7 @@ def test_of_many_models_one_is_paid_for(up: Upstream, tmp_path: Path) -> None:
         .count("blob")
     )
     assert lacking > 600 and blobs < 40, (lacking, blobs)
-    assert len(Registry(up.url).models()) == 201
+    assert len(Registry(up.url).manifests()) == 201
     fetched = [path for path in (up.cache / "artifacts").rglob("*") if path.is_file()]
     assert len([path for path in fetched if len(path.name) in (30, 34)]) == 2  # a list of files, and the file
 
@@ -349,7 +373,7 @@ def test_a_default_branch_that_has_another_name_now_is_followed(up: Upstream) ->
     run("git", "push", "-q", "origin", "HEAD:refs/heads/trunk", cwd=shop.root)
     run("git", "symbolic-ref", "HEAD", "refs/heads/trunk", cwd=up.bare)
     run("git", "branch", "-D", "main", cwd=up.bare)
-    assert [model.version for model in Registry(up.url).models()] == ["2.0.0"]
+    assert [model.version for model in Registry(up.url).manifests()] == ["2.0.0"]
 
 
 def test_a_server_that_cannot_leave_contents_out_sends_them(up: Upstream) -> None:
@@ -380,7 +404,7 @@ def test_a_registry_is_read_from_a_git_server(up: Upstream) -> None:
             time.sleep(0.05)
         url = f"git://127.0.0.1:{port}/up.git"
         one = Registry(url)
-        assert [model.name for model in one.models()] == ["adder"]
+        assert [model.name for model in one.manifests()] == ["adder"]
         assert one.resolve("adder#production")[1].version == "1.0.0"
     finally:
         os.killpg(server.pid, signal.SIGTERM)

@@ -52,6 +52,10 @@ class Lightgbm(Flavored):
             raise ValueError("the file does not say which of its features are the categories that pandas had")
         return {self.booster.feature_name()[i]: one for i, one in zip(places, kept)} if kept else {}
 
+    def unwrap(self):
+        """The booster."""
+        return self.booster
+
     def answer(self, inputs):
         table = self._table(inputs)
         kinds = set(self.wanted.values())

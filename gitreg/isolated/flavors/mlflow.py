@@ -36,6 +36,10 @@ class Mlflow(Flavored):
         self.columns = {n: str(t) for n, t in zip(takes.input_names(), takes.input_types())} if takes else {}
         self.gives = gives.input_names() if gives and gives.has_input_names() else []
 
+    def unwrap(self):
+        """MLflow's own loaded model."""
+        return self.model
+
     def answer(self, inputs):
         arrays = {self.original.get(name, name): array for name, array in inputs.items()}
         return self._taken(self.model.predict(self._given(arrays), params=self.options.get("params")))

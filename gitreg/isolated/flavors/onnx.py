@@ -44,6 +44,10 @@ class Onnx(Flavored):
         # A graph that was exported for one row at a time gets its rows one by one.
         self.single = any(one.shape[:1] == [1] for one in self.takes.values())
 
+    def unwrap(self):
+        """The session of ONNX Runtime."""
+        return self.session
+
     def answer(self, inputs):
         feed = {self.graph_names.get(name, name): texts(array) for name, array in inputs.items()}
         declared = [field.name for field in self.outputs] or [_clean(name) for name in self.gives]

@@ -118,6 +118,10 @@ class Pytorch(Flavored):
             raise ValueError(f"the file holds no state_dict {self.options.get('key', '')!r}; {has}")
         return held
 
+    def unwrap(self):
+        """The module."""
+        return self.module
+
     def answer(self, inputs):
         if self.single:
             count = len(next(iter(inputs.values())))

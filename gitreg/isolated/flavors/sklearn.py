@@ -45,6 +45,10 @@ class Sklearn(Flavored):
         self.columns = [str(n) for n in getattr(self.estimator, "feature_names_in_", ())]
         self.methods = self._methods()
 
+    def unwrap(self):
+        """The estimator."""
+        return self.estimator
+
     def _methods(self):
         """output -> the estimator's method."""
         has = [m for m in ("predict", "predict_proba", "transform") if hasattr(self.estimator, m)]

@@ -66,6 +66,10 @@ class Xgboost(Flavored):
             said = int(attributes["best_iteration"]) + 1
         return (0, 0 if self.linear else int(said or 0))
 
+    def unwrap(self):
+        """The booster."""
+        return self.booster
+
     def answer(self, inputs):
         table = self._table(inputs)
         kinds = set(self.wanted.values())
