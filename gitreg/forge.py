@@ -15,6 +15,21 @@ _REMOTE = re.compile(
 )
 
 
+def page(url: str) -> str | None:
+    """The repository's page, above `/commit/<id>` and `/blob/<id>/<path>`; None where it is not known.
+
+    Args:
+        url: of the Git remote.
+    """
+    found = _REMOTE.match(url)
+    if not found:
+        return None
+    host, path = found[1] or found[2], quote(found[3], safe="/~")
+    if "github" in host:
+        return f"https://{host}/{path}"
+    return f"https://{host}/{path}/-" if "gitlab" in host else None
+
+
 def new_request(url: str, branch: str, base: str) -> str | None:
     """The page that opens a pull request; None for a server that is not known.
 

@@ -43,6 +43,7 @@ class Prepared:
         opened: whether the pull request is open.
         pushed: whether it is on the remote.
         applied: whether the branch that counts has it, and the tags are written.
+        tip: the commit that it is on top of.
     """
 
     stage: str
@@ -57,6 +58,7 @@ class Prepared:
     pushed: bool = False
     applied: bool = False
     remote: str | None = None
+    tip: str | None = None
 
 
 class Promoter:
@@ -67,6 +69,8 @@ class Promoter:
         apply: commit to the branch that counts and write the tags, at once.
         branch: the new branch's name; by default made from what is done.
         note: more text for the commit message: why.
+        preview: make the commit and judge it, and stop there: no branch, no tag, and a gate that does not
+            pass is told in `planned` rather than raised.
     """
 
     def __init__(
@@ -79,8 +83,10 @@ class Promoter:
         branch: str | None = None,
         note: str = "",
         progress: Callable[[str], None] | None = None,
+        preview: bool = False,
     ) -> None:
         self.registry, self.root, self.stage = registry, registry.root, stage
+        self.preview = preview
         self.push, self.apply, self.branch, self.note = push, apply, branch, note
         self.applier = Applier(registry, remote, progress)
         self.remote = remote or refs.default_remote(self.root)
@@ -195,7 +201,8 @@ class Promoter:
             files = {f"{snapshot.prefix}{file}": new.encode("utf-8", "surrogateescape")}
             commit = objects.write_commit(self.root, tip, files, done.message)
             done.planned = self.applier.plan(commit, set(changes))
-            planner.refuse(done.planned)
+            if not self.preview:
+                planner.refuse(done.planned)
             gates = [
                 f"{a.model}: {v.gate}: {v.text}" for a, found in done.planned.verdicts.items() for v in found
             ]
@@ -203,8 +210,11 @@ class Promoter:
                 done.message += "\n" + "\n".join(gates) + "\n"
                 commit = objects.write_commit(self.root, tip, files, done.message)
                 done.planned.commit = commit
-        done.commit = commit
-        if self.apply:
+        done.commit, done.tip = commit, tip
+        if self.preview:
+            done.planned = done.planned or self.applier.plan(commit, set(wanted))
+            done.branch = self.branch or _branch_name(verb, self.stage, changes)
+        elif self.apply:
             self._apply(done, tip, files, there, set(wanted))
         else:
             self._branch(done, tip, verb)

@@ -41,6 +41,8 @@ def test_it_holds_the_schemas_the_templates_and_what_packages_carry(wheel: Path)
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"gitreg/schemas/{p.name}" for p in (ROOT / "schemas").iterdir()}
     wanted |= {f"gitreg/templates/{p.name}" for p in (ROOT / "gitreg" / "templates").iterdir()}
+    for kind in ("assets", "templates"):
+        wanted |= {f"gitreg/site/{kind}/{p.name}" for p in (ROOT / "gitreg" / "site" / kind).iterdir()}
     wanted |= {
         "gitreg/isolated/child.py",
         "gitreg/isolated/triton_model.py",

@@ -29,6 +29,7 @@ from gitreg.cli import (
     reading,
     recording,
     serving,
+    site,
     staging,
     tracing,
 )
@@ -77,6 +78,8 @@ for command in (
     staging.rollback,
     serving.serve,
     serving.doctor,
+    site.site,
+    site.open_,
     hooks.hook,
     inspecting.inspect,
     completing.completion,

@@ -139,6 +139,12 @@ def _with_files(root: Path, tree: str | None, files: Mapping[str, bytes | None])
     return must(root, ["mktree", "-z", "--missing"], said)
 
 
+def patch(root: Path, old: str, new: str) -> str:
+    """What differs between two commits, as `git diff` shows it, with nobody's own programs."""
+    plain = ["--no-color", "--no-ext-diff", "--no-textconv"]
+    return must(root, ["diff-tree", "-p", *plain, old, new])
+
+
 def same_change(root: Path, one: str, other: str, parent: str) -> bool:
     """Whether two commits hold the same files, both on top of a parent."""
     said = [run(root, ["rev-parse", "--verify", "--quiet", f"{c}^{{tree}}"]).out for c in (one, other)]

@@ -1,0 +1,251 @@
+"""What pages tell of models and versions, as plain data that is safe to show: no objects,
+no text that is endless or steers what shows it. Pure.
+
+Data files and templates take the same data, so a page and the script on it never disagree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from gitreg import formats, graph
+from gitreg.catalogued import ModelVersion, ModelVersionStage, RegisteredModel
+from gitreg.comparison import Directions
+from gitreg.site import snippets
+from gitreg.site.extras import Samples
+from gitreg.site.texts import number, text
+
+# Characters: of a text, of what the registry's table says of a model, of a word in it.
+_MOST_TEXT, _MOST_SHORT, _MOST_WORD = 5_000, 140, 60
+_MOST_ROWS, _MOST_TAGS, _MOST_OWNERS = 500, 12, 8
+_FORMATS = {one.key: one for one in formats.FORMATS}
+# Keys whose values versions of a model often share: they are written once.
+POOLED = ("inputs", "outputs", "requirements", "samples", "tags", "params", "owners", "problems", "artifact")
+
+
+def seconds(moment: datetime) -> int:
+    """Since 1970."""
+    return int(moment.timestamp())
+
+
+def _pairs(values: Mapping[str, Any], most: int = _MOST_ROWS) -> list[list[str]]:
+    shown = [[text(name, 200), text(value)] for name, value in list(values.items())[:most]]
+    return shown + _more(len(values), most)
+
+
+def _more(count: int, most: int) -> list[list[str]]:
+    return [["\u2026", f"{count - most:,} more: gitreg show --json"]] if count > most else []
+
+
+def _without_nothing(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in said.items() if value not in (None, "", [], {}, False)}
+
+
+# Models -----------------------------------------------------------------------------------------
+
+
+def row(one: RegisteredModel) -> dict[str, Any]:
+    """A model's line in the registry's table."""
+    tags = list(one.tags.items())[:_MOST_TAGS]
+    return _without_nothing(
+        {
+            "name": one.name,
+            "title": text(one.title, _MOST_WORD),
+            "latest": one.latest,
+            "stages": dict(one.stages),
+            "owners": [text(owner, _MOST_WORD) for owner in one.owners[:_MOST_OWNERS]],
+            "type": text(one.type, _MOST_WORD),
+            "tags": [[text(name, _MOST_WORD), text(value, _MOST_WORD)] for name, value in tags],
+            "about": text(" ".join(one.description[:1000].split()), _MOST_SHORT),
+            "updated": seconds(one.updated),
+            "count": one.count,
+            "deprecated": one.deprecated,
+            "problems": bool(one.problems),
+        }
+    )
+
+
+def model(
+    one: RegisteredModel,
+    versions: Sequence[ModelVersion],
+    stages: Sequence[str],
+    ways: Directions,
+    samples: Samples,
+    place: str,
+) -> dict[str, Any]:
+    """A model with its versions.
+
+    Args:
+        versions: the highest first.
+        stages: in the order of registry.yaml.
+        place: the registry, as snippets name it.
+    """
+    told = [version(v, samples, place) for v in versions]
+    metrics = dict.fromkeys(name for v in told for name, _ in v["metrics"])
+    stays = {stay.tag: stay for v in versions for stay in v.stays}
+    used = {stay.stage for stay in stays.values()}
+    return {
+        "name": one.name,
+        "id": one.id,
+        "title": text(one.title),
+        "description": text(one.description, _MOST_TEXT),
+        "tags": _pairs(one.tags),
+        "owners": [text(owner) for owner in one.owners[:_MOST_ROWS]],
+        "type": text(one.type),
+        "latest": one.latest,
+        "stages": [[s, one.stages[s]] for s in ordered(one.stages, stages)],
+        "lanes": ordered(used, stages),
+        "stays": [_stay(stay) for stay in sorted(stays.values(), key=lambda stay: stay.since)],
+        "count": one.count,
+        "created": seconds(one.created),
+        "updated": seconds(one.updated),
+        "deprecated": one.deprecated,
+        "problems": [text(p) for p in one.problems],
+        "ways": {name: way for name in metrics if (way := ways.of(name))},
+        "versions": told,
+    }
+
+
+def ordered(names: Iterable[str], stages: Sequence[str]) -> list[str]:
+    """Names of stages: in registry.yaml's order, then those that it does not know."""
+    there = set(names)
+    return [s for s in stages if s in there] + sorted(there - set(stages))
+
+
+def _stay(one: ModelVersionStage) -> dict[str, Any]:
+    return {
+        "stage": one.stage,
+        "version": one.version,
+        "since": seconds(one.since),
+        "until": seconds(one.until) if one.until else None,
+        "by": text(_name(one.by)),
+        "message": text(one.message),
+    }
+
+
+def _name(who: str) -> str:
+    """Without the address: a page is more public than a repository."""
+    return who.rpartition(" <")[0] or who.partition("@")[0].lstrip("<")
+
+
+# Versions ---------------------------------------------------------------------------------------
+
+
+def version(one: ModelVersion, samples: Samples, place: str) -> dict[str, Any]:
+    """All that a page tells of a version."""
+    asked = samples.of(one)
+    return {
+        "version": one.version,
+        "ordinal": one.ordinal,
+        "id": one.id,
+        "uri": one.uri,
+        "created": seconds(one.created),
+        "by": text(_name(one.by)),
+        "message": text(one.message),
+        "tag": one.tag,
+        "commit": one.commit,
+        "gone": seconds(one.gone) if one.gone else None,
+        "latest": one.latest,
+        "stages": list(one.stages),
+        "stays": [_stay(stay) for stay in one.stays],
+        "about": text(one.release_description, _MOST_TEXT),
+        "description": text(one.description, _MOST_SHORT * 4),
+        "type": text(one.type),
+        "license": text(one.license),
+        "file": text(one.file or ""),
+        "problems": [text(p) for p in one.problems],
+        "owners": [text(owner) for owner in one.owners[:_MOST_ROWS]],
+        "tags": _pairs(one.tags),
+        "params": _pairs(one.params),
+        "metrics": [[text(n, 200), number(v)] for n, v in list(one.metrics.items())[:_MOST_ROWS]],
+        "inputs": [_item(item) for item in one.inputs[:_MOST_ROWS]],
+        "outputs": [_item(item) for item in one.outputs[:_MOST_ROWS]],
+        "requirements": [text(line) for line in one.requirements[:_MOST_ROWS]],
+        "samples": asked.shown,
+        "artifact": _artifact(one),
+        "size": one.size,
+        "hash": text(one.artifact_hash),
+        "digest": text(one.digest),
+        "trailers": [[k, text(v)] for k, v in one.trailers.items() if k.startswith("Gitreg-")][:50],
+        "lineage": _lineage(one),
+        "snippets": snippets.of(one, asked.first, place),
+    }
+
+
+def _item(said: Mapping[str, Any]) -> dict[str, Any]:
+    return _without_nothing(
+        {
+            "name": text(said["name"]),
+            "type": text(said["data_type"]),
+            "shape": f"[{', '.join(text(n, 40) for n in said['shape'][:16])}]",
+            "optional": said.get("optional") is True,
+            "about": text(said.get("description", "")),
+        }
+    )
+
+
+def _artifact(one: ModelVersion) -> list[list[str]]:
+    found = _FORMATS.get(one.format)
+    said = one.artifact
+    lines = {
+        "path": said.get("path"),
+        "pipeline stage": said.get("stage"),
+        "address": said.get("url"),
+        "registry": said.get("registry"),
+        "image": one.image,
+        "format": found.name if found else one.format,
+        "loading it": f"{formats.risk(found)} (by its file name)" if found else "",
+        "files": said.get("files"),
+    }
+    return [[name, text(value)] for name, value in lines.items() if value not in (None, "")]
+
+
+def _lineage(one: ModelVersion) -> dict[str, Any]:
+    made = graph.of(one)
+    nodes = made.nodes[:60]
+    kept = {node.id for node in nodes}
+    return {
+        "nodes": [
+            {
+                "id": node.id,
+                "kind": node.kind,
+                "label": text(_name(node.label) if node.kind == "by" else node.label, 200),
+                "details": [
+                    [text(k, 60), text(_name(v) if k == "by" else v, 200)]
+                    for k, v in list(node.details.items())[:20]
+                ],
+            }
+            for node in nodes
+        ],
+        "edges": [[e.source, e.target, e.label] for e in made.edges if {e.source, e.target} <= kept],
+    }
+
+
+# Files of data ----------------------------------------------------------------------------------
+
+
+def script(function: str, *arguments: Any) -> str:
+    """A script that hands data over: JSON that neither ends the script nor the page it may be put into."""
+    said = ",".join(
+        json.dumps(a, ensure_ascii=True, separators=(",", ":"), allow_nan=False) for a in arguments
+    )
+    return f"gitregSite.{function}({said.replace('<', chr(92) + 'u003c')});\n"
+
+
+def pooled(told: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's data with what versions share written once: places in `pool` instead."""
+    pool: list[Any] = []
+    at: dict[str, int] = {}
+
+    def put(value: Any) -> int:
+        key = json.dumps(value)
+        if key not in at:
+            at[key] = len(pool)
+            pool.append(value)
+        return at[key]
+
+    versions = [{k: put(v) if k in POOLED else v for k, v in one.items()} for one in told["versions"]]
+    return {**told, "versions": versions, "pool": pool}
