@@ -17,7 +17,7 @@ from gitreg.declared import CUSTOM_PYTHON, Artifact, Contents, Link
 from gitreg.documents import own_yaml
 from gitreg.errors import ModelFailed, NotSupported, Refused
 from gitreg.model import DataType, ModelSchema
-from gitreg.packages import RECORD, Parts, contents_of, record_digest, record_of, record_path
+from gitreg.packages import RECORD, Parts, contents_of, is_native, record_digest, record_of, record_path
 from gitreg.schema import canonical, rows
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Built:
         answers: the model's answers to its samples.
         stacked: seconds per row, single and stacked, when a stack gets the same answers.
         digest: the content digest.
+        native: what the file knows that Triton's own backend must.
     """
 
     packages: dict[str, Path] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Built:
     answers: list[dict[str, Array]] = field(default_factory=list)
     stacked: dict[str, float] | None = None
     digest: str = ""
+    native: dict[str, Any] = field(default_factory=dict)
 
 
 def package(parts: Parts, places: Mapping[str, Path], beside: Path, timeout: float | None = None) -> Built:
@@ -62,7 +64,10 @@ def package(parts: Parts, places: Mapping[str, Path], beside: Path, timeout: flo
     for kind, place in places.items():
         claim(place, kind)
     with folders.aside(beside) as new:
-        contents = {kind: contents_of(kind, parts) for kind in sorted(places)}
+        native = {kind for kind in places if is_native(kind, parts)}
+        # A native package has no Python to be tested with: the raw one of the same artifact is, in its place.
+        kinds = sorted({*places, *(["raw"] if native else [])} - native)
+        contents = {kind: contents_of(kind, parts) for kind in kinds}
         for kind, files in contents.items():
             lay(files, new / kind)
         if parts.entry:
@@ -70,6 +75,8 @@ def package(parts: Parts, places: Mapping[str, Path], beside: Path, timeout: flo
         else:
             for kind, files in contents.items():
                 seal(kind, parts, files, new / kind)
+        for kind in native:
+            whole(kind, replace(parts, native=built.native), new / kind)
         for kind, place in places.items():
             claim(place, kind)
             folders.put(new / kind, place)
@@ -180,6 +187,8 @@ def _judge(kind: str, parts: Parts, outcome: isolation.Outcome, built: Built) ->
     if kind == "raw" or not built.answers:
         built.answers = outcome.answers
         built.stacked = outcome.stacked or built.stacked
+    if parts.backend == "native":
+        built.native = outcome.described
 
 
 def whole(kind: str, parts: Parts, folder: Path) -> None:
@@ -206,6 +215,7 @@ def task(kind: str, parts: Parts, folder: Path) -> isolation.Task:
         user_model=version / "user_model.py" if kind == "triton" else isolation.USER_MODEL,
         save=kind == "raw" and own,
         compare=kind == "raw" and own and not whole_requests,
+        native=parts.backend == "native" and not own,
     )
 
 
@@ -344,7 +354,7 @@ def differences(folder: Path, record: Mapping[str, Any], deep: bool) -> list[str
     """
     files: dict[str, tuple[int, str]] = record["files"]
     own = record_path(record["format"], record["ordinal"])
-    artifact = f"{record['ordinal']}/model/"
+    artifact = f"{record['ordinal']}/{record['artifact']['path'] if record.get('backend') else 'model/'}"
     present = set(folders.tree_files(folder, bytecode=deep)) - {own}
     found = [] if record["sound"] else [f"{own} was changed"]
     found += [f"{path} is missing" for path in sorted(set(files) - present)]

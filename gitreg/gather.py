@@ -18,7 +18,7 @@ from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.folders import tree_files
 from gitreg.manifest import Read, drafted, read_manifest
 from gitreg.names import did_you_mean
-from gitreg.packages import Parts, content_digest, schema_data
+from gitreg.packages import NATIVE, Parts, content_digest, schema_data
 from gitreg.redaction import cleaned, holds_secret
 from gitreg.source import Tree, bundle
 from gitreg.store import Store, Tracked
@@ -355,8 +355,8 @@ class _Gatherer:
                 self.problem(
                     ("options", key), f"the type '{manifest.type}' {takes}{did_you_mean(key, known)}"
                 )
-        if manifest.backend == "native" and not (flavor and flavor.native):
-            able = ", ".join(name for name, one in flavors.FLAVORS.items() if one.native)
+        if manifest.backend == "native" and manifest.type not in NATIVE:
+            able = ", ".join(NATIVE)
             self.problem(
                 ("backend",), f"Triton has no backend of its own for '{manifest.type}'; it has for {able}"
             )

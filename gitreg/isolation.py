@@ -52,6 +52,7 @@ class Task:
         free: expect no particular outputs; answers come without a batch dimension where the model
             has none.
         describe: ask the model for its own schema, and nothing else (flavors alone).
+        native: also ask it what Triton's own backend must know of it (flavors alone).
         blocks: answer these instead of samples, `batch` rows at a time.
     """
 
@@ -67,6 +68,7 @@ class Task:
     compare: bool = False
     free: bool = False
     describe: bool = False
+    native: bool = False
     blocks: tuple[Block, ...] = ()
     batch: int = 1
 
@@ -276,6 +278,7 @@ def _written(task: Task | Call) -> dict[str, Any]:
         "compare": task.compare,
         "free": task.free,
         "describe": task.describe,
+        "native": task.native,
         "blocks": [asdict(block) for block in task.blocks],
         "batch": task.batch,
         "keep": keep,

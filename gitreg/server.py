@@ -91,6 +91,17 @@ def unfit(triton: Triton) -> str | None:
     return None
 
 
+def backends_of(triton: Triton) -> set[str] | None:
+    """The backends that a server has; None where that cannot be seen."""
+    folder = (
+        triton.wheel / "pytriton" / "tritonserver" if triton.wheel else triton.binary.resolve().parent.parent
+    )
+    try:
+        return {entry.name for entry in (folder / "backends").iterdir() if entry.is_dir()}
+    except OSError:
+        return None
+
+
 def _stub(pytriton: Path) -> Path:
     """The wheel's Python-backend process for the Python that runs now."""
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -75,7 +75,9 @@ def verify(folder: Path, timeout: float | None = None) -> Verified:
         found.problems += builder.differences(folder, record, deep=True)
         if not found.problems:
             _layout(folder, record, found)
-        if not found.problems and record.get("model_class"):
+        if not found.problems and record.get("backend") == "native":
+            _ask_twin(folder, record, found, timeout)
+        elif not found.problems and record.get("model_class"):
             _load_and_ask(folder, record, found, timeout)
     except GitregError as error:
         found.problems.append(error.message)
@@ -127,13 +129,28 @@ def _load_and_ask(folder: Path, record: Mapping[str, Any], found: Verified, time
     found.warnings += builder.answer_warnings(schema, outcome.answers)
 
 
-def _raw_twin(folder: Path, record: Mapping[str, Any]) -> Path | None:
+def _ask_twin(folder: Path, record: Mapping[str, Any], found: Verified, timeout: float | None) -> None:
+    """Ask the raw package beside a native one, which Triton alone can load: it has the same artifact."""
+    version = _raw_twin(folder, record, ("schema", "custom_batching", "digest"))
+    twin = builder.find_record(version.parent) if version else None
+    if version and twin and twin.get("model_class"):
+        _load_and_ask(version.parent, twin, found, timeout)
+    else:
+        found.warnings.append(
+            "Triton's own backend loads it; without its raw package beside it, it is not asked"
+        )
+
+
+def _raw_twin(
+    folder: Path,
+    record: Mapping[str, Any],
+    alike: tuple[str, ...] = ("model_class", "schema", "custom_batching"),
+) -> Path | None:
     """The raw package beside it whose samples fit: a Triton package carries none of its own."""
     twin = folder.parent.parent / "raw" / folder.name
     other = builder.find_record(twin) if twin.is_dir() else None
     if other is None or builder.differences(twin, other, deep=True):
         return None
-    alike = ("model_class", "schema", "custom_batching")
     same = all(other.get(key) == record.get(key) for key in alike)
     return twin / str(other["ordinal"]) if same and _artifact(other) == _artifact(record) else None
 

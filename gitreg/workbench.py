@@ -42,7 +42,8 @@ class Workbench:
             self._fetch([gathered.tracked] if gathered.tracked else [])
             parts = self._parts(gathered)
             with self.registry.scratch() as place:
-                built = builder.package(parts, {"raw": place / "raw"}, place, self.limit(timeout))
+                kinds = ["raw", *(["triton"] if parts.backend == "native" else [])]
+                built = builder.package(parts, {k: place / k for k in kinds}, place, self.limit(timeout))
         except GitregError as error:
             return [Problem(file, 0, 0, "", error.message)]
         self._remember_stacked(gathered, built.stacked)

@@ -293,7 +293,7 @@ def test_mistakes_in_what_a_manifest_says_to_the_loader(workshop: Workshop) -> N
     workshop.manifest(options={"file": "a"}, backend="native")
     said = workshop.gitreg("check").stderr
     assert "options.file: the type 'custom-python' takes no options" in said
-    assert "backend: Triton has no backend of its own for 'custom-python'; it has for onnx" in said
+    assert "backend: Triton has no backend of its own for 'custom-python'; it has for lightgbm, onnx" in said
 
 
 def test_a_folder_with_several_files_wants_to_know_which(

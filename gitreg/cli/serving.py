@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,7 @@ from gitreg.cli import output
 
 if TYPE_CHECKING:
     from gitreg.doctor import Finding
-    from gitreg.server import Ports
+    from gitreg.server import Ports, Triton
 
 MANY, FEW = 20, 3  # findings of one kind that are listed one by one, and how many of more than that
 
@@ -79,6 +79,8 @@ def serve(
         for report in reports:
             if report.error:
                 raise report.error
+        for report in reports:
+            _need_backend(triton, report.packages["triton"])
         with server.serve(triton, scratch / "triton", ports, scratch / "triton.log") as process:
             models = [report.model for report in reports]
             if json_:
@@ -102,6 +104,21 @@ def serve(
             raise Refused(
                 f"tritonserver ended with exit code {code}:\n{server.reasons(scratch / 'triton.log')}"
             )
+
+
+def _need_backend(triton: Triton, package: Path) -> None:
+    """Raise Refused where a server lacks the backend that a package is for."""
+    from gitreg import server
+    from gitreg.errors import Refused
+    from gitreg.packages.triton import parse_config
+
+    config: Any = parse_config((package / "config.pbtxt").read_bytes())
+    there = server.backends_of(triton)
+    if there is not None and config.backend not in there:
+        raise Refused(
+            f"{config.name} is for Triton's {config.backend} backend, which {triton} does not have",
+            "leave out `backend: native`, or serve what gitreg build makes with a Triton that has it",
+        )
 
 
 def _announce(ports: Ports, models: list[str]) -> None:

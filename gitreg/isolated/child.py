@@ -135,6 +135,8 @@ def _run(task, result, go):
     if not isinstance(wrapped.model, wrapped.cls):
         came = type(wrapped.model).__name__
         raise TypeError(f"load returned a {came}; an instance of {wrapped.cls.__name__} is expected")
+    if task["native"]:
+        result["described"] = wrapped.model.native()
     if task["describe"]:
         result["described"] = wrapped.model.describe()
         return

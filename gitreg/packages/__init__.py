@@ -35,6 +35,7 @@ class Parts:
         model_class: the user's own class; `entry` is what a package loads.
         code: import path with slashes -> bytes.
         options, trust, backend: what the manifest says to the type's loader.
+        native: what the file knows of itself that Triton's own backend must; see `packages.native`.
         requirements: lines of requirements.txt.
         samples: as declared, without a batch dimension (or with one, for custom batching).
         image: the container image that it is, or is served in.
@@ -65,6 +66,7 @@ class Parts:
     options: Mapping[str, Any] = field(default_factory=dict)
     trust: tuple[str, ...] = ()
     backend: str = "python"
+    native: Mapping[str, Any] = field(default_factory=dict)
     image: str | None = None
     serving: Mapping[str, Any] = field(default_factory=dict)
     service: Mapping[str, bytes] = field(default_factory=dict)
@@ -84,6 +86,22 @@ def formats() -> dict[str, ModuleType]:
 
 
 FORMATS = ("triton", "raw")
+# The types that Triton has a backend of its own for; `native` knows how each takes them.
+NATIVE = ("lightgbm", "onnx", "pytorch", "tensorflow", "xgboost")
+
+
+def is_native(kind: str, parts: Parts) -> bool:
+    """Whether a package is one for Triton's own backend, with no Python in it."""
+    return kind == "triton" and parts.backend == "native"
+
+
+def _place(kind: str, parts: Parts) -> str:
+    """Where a package's version folder holds the artifact."""
+    if not is_native(kind, parts):
+        return parts.artifact.place
+    from gitreg.packages.native import layout
+
+    return layout(parts).place
 
 
 def record_path(kind: str, ordinal: int) -> str:
@@ -184,13 +202,14 @@ def _record(kind: str, parts: Parts, contents: Contents) -> dict[str, Any]:
         "commit": parts.commit,
         **({"lineage": parts.lineage} if parts.lineage else {}),
         "digest": content_digest(parts),
-        **({"model_class": parts.entry} if parts.entry else {}),
+        **({"backend": "native"} if is_native(kind, parts) else {}),
+        **({"model_class": parts.entry} if parts.entry and not is_native(kind, parts) else {}),
         **({"image": parts.image} if parts.image else {}),
         "custom_batching": parts.batching.custom,
         "max_batch_size": parts.batching.max_batch_size,
         "schema": schema_data(parts.schema),
         "artifact": {
-            "path": parts.artifact.place,
+            "path": _place(kind, parts),
             "digest": parts.artifact.digest,
             "size": parts.artifact.size,
             "files": len(parts.artifact.files),

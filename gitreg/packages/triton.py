@@ -18,7 +18,7 @@ from gitreg.declared import Contents
 from gitreg.errors import NotSupported, Refused
 from gitreg.flavors import where
 from gitreg.model import DataType
-from gitreg.packages import Parts, carried, own_file
+from gitreg.packages import Parts, carried, native, own_file
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -51,6 +51,8 @@ def contents(parts: Parts) -> Contents:
     Raises:
         NotSupported: the model's type has no Python-backend package.
     """
+    if parts.backend == "native":
+        return native.contents(parts, config_text)
     if parts.entry is None:
         raise NotSupported(f"{parts.name}: no Triton package for the type '{parts.type}'", where(parts.type))
     top = f"{parts.ordinal}/"
@@ -85,7 +87,8 @@ def config(parts: Parts) -> Message:
     """
     message: Any = model_config_pb2().ModelConfig()
     message.name = parts.name
-    message.backend = "python"
+    if parts.backend != "native":
+        message.backend = "python"
     message.max_batch_size = parts.batching.max_batch_size
     if parts.batching.max_batch_size:
         message.dynamic_batching.SetInParent()
@@ -98,11 +101,19 @@ def config(parts: Parts) -> Message:
             tensor = target.add(name=item.name, data_type=_TYPES[item.data_type], dims=item.shape)
             if item.optional:
                 tensor.optional = True
+    if parts.backend == "native":
+        native.configure(message, parts)
+    else:
+        _for_python(message, parts)
+    merge(message, parts.triton)
+    return message  # type: ignore[no-any-return]
+
+
+def _for_python(message: Any, parts: Parts) -> None:
+    """What `model.py` has to know."""
     if parts.batching.custom:
         message.parameters["gitreg.custom_batching"].string_value = "true"
     message.parameters["gitreg.artifact"].string_value = parts.artifact.place
-    merge(message, parts.triton)
-    return message  # type: ignore[no-any-return]
 
 
 def merge(message: Any, fragment: Mapping[str, Any]) -> None:

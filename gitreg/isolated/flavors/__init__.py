@@ -268,6 +268,15 @@ def chosen(outputs, said, known):
     return found
 
 
+def floats(outputs, answers):
+    """Answers of which labels are floats where the schema says so, as Triton's FIL has them."""
+    wanted = {field.name: field.dtype for field in outputs}
+    return {
+        name: a.astype(wanted[name]) if a.dtype.kind == "i" and wanted.get(name, a.dtype).kind == "f" else a
+        for name, a in answers.items()
+    }
+
+
 def columns_in_order(inputs, names):
     """The columns that a model was fitted on, in that order.
 

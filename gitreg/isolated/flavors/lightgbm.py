@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from . import Flavored, chosen, columns_in_order, requirement, texts
+from . import Flavored, chosen, columns_in_order, floats, requirement, texts
 
 
 class Lightgbm(Flavored):
@@ -76,7 +76,7 @@ class Lightgbm(Flavored):
         ):
             if kind in kinds:
                 found[kind] = self._ask(table, **{how: True})
-        return {name: found[kind] for name, kind in self.wanted.items()}
+        return floats(self.outputs, {name: found[kind] for name, kind in self.wanted.items()})
 
     def _ask(self, table, **how):
         return self.booster.predict(table, num_iteration=self.options.get("rounds"), **how)
@@ -123,8 +123,8 @@ class Lightgbm(Flavored):
             "classes": {"binary": 2}.get(self.objective, self.booster.num_model_per_iteration()),
             "targets": 1,
             "categories": bool(self.categories),
-            "whole": not self.options.get("rounds"),
-            "missing": False,
+            "format": "text",
+            "part": bool(self.options.get("rounds")),
             "wanted": self.wanted,
         }
 

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from . import Flavored, texts, version
+from . import Flavored, texts, version, word
 
 _TYPES = {
     "bool": "bool",
@@ -80,6 +80,10 @@ class Onnx(Flavored):
         names = {_clean(n): n for n in [*self.takes, *self.gives] if _clean(n) != n}
         return {"names": names} if names else {}
 
+    def native(self):
+        takes, gives = list(self.takes.values()), self.session.get_outputs()
+        return {"inputs": [_whole(one) for one in takes], "outputs": [_whole(one) for one in gives]}
+
     def requirements(self):
         return [f"onnxruntime>={'.'.join(version('onnxruntime').split('.')[:2])}"]
 
@@ -95,6 +99,14 @@ def _known(one):
     if dims[:1] == [1]:
         dims[0] = None
     return _clean(one.name), np.dtype(_TYPES.get(kind[1] if kind else "", "complex64")), tuple(dims)
+
+
+def _whole(one):
+    """An input or output as the graph has it, with all of its dimensions; none for what is no tensor."""
+    kind = re.match(r"tensor\((\w+)\)", one.type)
+    shape = [n if isinstance(n, int) and n > 0 else None for n in one.shape or []] if kind else None
+    named = word(_TYPES.get(kind[1], "complex64")) if kind else one.type
+    return {"name": one.name, "data_type": named, "shape": shape}
 
 
 def _clean(name):

@@ -178,7 +178,8 @@ class Pytorch(Flavored):
         return super().describe()
 
     def native(self):
-        return {"kind": self.kind, "arguments": self.names}
+        said = str(self.module.forward.schema.returns) if self.kind == "torchscript" else ""
+        return {"kind": self.kind, "arguments": self.names, "mapping": "Dict" in said}
 
     def requirements(self):
         return [requirement("torch"), *([requirement("safetensors")] if self.kind == "safetensors" else [])]

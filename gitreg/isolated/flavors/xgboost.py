@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from . import Flavored, chosen, columns_in_order, requirement, texts
+from . import Flavored, chosen, columns_in_order, floats, requirement, texts
 
 _BINARY, _MULTI = ("binary:logistic", "reg:logistic"), ("multi:softprob", "multi:softmax")
 
@@ -33,6 +33,7 @@ class Xgboost(Flavored):
             data = bytearray(stream.read())
         if not data:
             raise ValueError("the file is empty")
+        self.format = "ubj" if data[:2] == b"{L" else "json" if data[:1] == b"{" else "binary"
         self.booster = xgboost.Booster()
         try:
             self.booster.load_model(data)
@@ -81,7 +82,7 @@ class Xgboost(Flavored):
         for kind, how in (("leaves", "pred_leaf"), ("contributions", "pred_contribs")):
             if kind in kinds:
                 found[kind] = self.booster.predict(self._matrix(table), **{how: True})
-        return {name: found[kind] for name, kind in self.wanted.items()}
+        return floats(self.outputs, {name: found[kind] for name, kind in self.wanted.items()})
 
     def _values(self, table):
         """What the objective makes of the trees: labels and probabilities, or predictions."""
@@ -171,7 +172,8 @@ class Xgboost(Flavored):
             "classes": 2 if self.objective in ("binary:logistic", "binary:hinge") else self.classes,
             "targets": self.targets,
             "categories": bool(self.categories) or "c" in self.kinds,
-            "whole": all_rounds and not self.linear,
+            "format": self.format,
+            "part": self.linear or not all_rounds,
             "missing": "missing" in self.options,
             "wanted": self.wanted,
         }
