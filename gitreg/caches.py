@@ -23,7 +23,7 @@ def place(name: str) -> Path:
         Refused: everybody may write there.
         Outside: it cannot be made.
     """
-    top = Path(os.environ.get("GITREG_CACHE") or _usual())
+    top = Path(os.environ.get("GITREG_CACHE") or _usual()).expanduser().absolute()
     try:
         top.mkdir(parents=True, exist_ok=True, mode=0o700)
         mode = top.stat().st_mode

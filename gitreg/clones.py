@@ -47,6 +47,7 @@ def opened(address: Address, offline: bool | None = None) -> Clone:
         Outside: the remote cannot be reached, and there is no clone.
     """
     folder = caches.place("clones") / f"{address.key}.git"
+    git.CLONES.add(folder)
     if caches.is_offline(offline):
         git.SEALED.add(folder)
         if not _as_of(folder):

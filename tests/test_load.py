@@ -293,10 +293,13 @@ def test_a_package_that_is_not_as_it_was_made_is_made_anew(up: Upstream, harm: s
 def test_a_cache_that_was_copied_elsewhere_is_used_without_a_network(
     up: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in an image that is built once and started often: other inodes, the same content."""
+    """As in an image that is built once and started often: other inodes, maybe an owner, the same content."""
     five(load_model("adder@1.0.0", registry=up.url))
     copy = up.place / "copy"
     shutil.copytree(up.cache, copy)
+    if os.getuid() == 0:  # who is nobody special cannot give files away
+        for path in [copy, *copy.rglob("*")]:
+            os.chown(path, 12345, 12345)
     shutil.rmtree(up.cache)
     up.bare.rename(up.place / "gone.git")
     monkeypatch.setenv("GITREG_CACHE", str(copy))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import git
 
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
+# Bare clones that gitreg made: they may have been copied with a cache, as into an image, and then be owned by
+# somebody else, of whose repositories Git would read none that it has to find by itself.
+CLONES: set[Path] = set()
 # Repositories that are not to reach out to a remote, not even for an object that they lack.
 SEALED: set[Path] = set()
 
@@ -43,6 +46,8 @@ def client(root: Path, environment: Mapping[str, str] | None = None) -> git.Git:
 def _environment(root: Path, more: Mapping[str, str] | None) -> tuple[dict[str, str], list[str]]:
     """What Git is to be told by variables, and which ones it is not to inherit."""
     said = {**_QUIET, **_received(root), **(more or {})}
+    if root in CLONES:
+        said["GIT_DIR"] = str(root)
     if root in SEALED or os.environ.get("GITREG_OFFLINE", "0") not in ("", "0"):
         said["GIT_ALLOW_PROTOCOL"] = "none"
     # Variables that a hook or `git rebase --exec` leaves behind would point Git at another repository:
