@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from gitreg import Registry
 from gitreg.errors import GitregError, InvalidFiles, ModelFailed, Refused, Usage
 from gitreg.evaluator import Asked, Evaluation
-from tests.support import Workshop
+from tests.support import Workshop, run
 
 CODE = '''
 import os
@@ -177,6 +178,15 @@ def test_a_table_is_measured_beside_what_is_recorded(scored: Workshop, tmp_path:
     }
     people = scored.gitreg("evaluate", "adder#staging", "--data", csv(tmp_path, *ROWS))
     assert "accuracy   0.666667   0.5        0.5" in people.stdout and "staging (1.0.0)" in people.stdout
+
+
+def test_a_registry_without_files_here_is_measured_and_not_written(scored: Workshop, tmp_path: Path) -> None:
+    run("git", "clone", "-q", "--bare", scored.root, tmp_path / "bare.git", cwd=tmp_path)
+    bare = Registry(tmp_path / "bare.git")
+    asked = Asked(str(csv(tmp_path, *ROWS)))
+    assert bare.evaluate("adder#staging", asked).metrics == {"accuracy": pytest.approx(2 / 3)}
+    with pytest.raises(Usage, match="is not what they say"):
+        bare.evaluate("adder#staging", replace(asked, write=True))
 
 
 def test_npz_parquet_json_and_yaml_say_the_same(scored: Workshop, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="How long the model, and each function, may run.",
 )
+@output.of_registry
 @output.in_folder
 @output.as_json
 def evaluate(
@@ -53,6 +54,7 @@ def evaluate(
     classes: str | None,
     write: bool,
     timeout: float | None,
+    where: str | None,
     json_: bool,
 ) -> None:
     """Measure the version REF on held-out data, beside what is recorded of it and of the versions in stages.
@@ -63,7 +65,7 @@ def evaluate(
 
     named = tuple(filter(None, (classes or "").split(",")))
     asked = evaluator.Asked(data, metrics, targets, named, write, (Path.cwd(),), timeout)
-    done = output.registry().evaluate(reference, asked)
+    done = output.registry(where).evaluate(reference, asked)
     if json_:
         output.print_json(evaluator.as_data(done))
     else:

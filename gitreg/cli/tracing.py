@@ -117,7 +117,10 @@ def _print_reproduction(done: Reproduction) -> None:
     if done.rerun:
         _print_rerun(done.rerun)
     elif done.lacking:
-        output.say(f"{len(done.lacking)} of what is needed is missing", err=True)
+        output.say(
+            f"{len(done.lacking)} of what is needed {'is' if len(done.lacking) == 1 else 'are'} not at hand",
+            err=True,
+        )
     else:
         for name, command in done.stages:
             output.say(f"  {name}: {command}")
