@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from gitreg import index, indexer, resolver
 from gitreg.catalogued import ModelEvent, ModelVersion, ModelVersionStage, Page, RegisteredModel
-from gitreg.errors import InvalidFiles, Refused, Usage
+from gitreg.errors import InvalidFiles, Outside, Refused, Usage
 from gitreg.git import plain
 from gitreg.indexer import Progress
 from gitreg.names import Reference, parse_reference
@@ -261,20 +261,30 @@ class Catalog:
     # Parts --------------------------------------------------------------------------------------
 
     def _contents(
-        self, one: index.Index, entries: Iterable[tuple[str, Mapping[str, Any]]], keep: bool = True
+        self, one: index.Index, entries: Iterable[tuple[str, Mapping[str, Any]]], all_: bool = False
     ) -> dict[str, Any]:
         """Contents of versions by the ids of their tags; what is new is read first.
 
         Args:
             entries: (model, version as the index has it).
-            keep: whether they are wanted, or only to be there.
+            all_: only make sure that all of them are in the index.
+
+        Raises:
+            Outside: `all_` are wanted, and a clone lacks some that it cannot fetch now.
         """
         wanted = {entry["oid"]: (model, entry) for model, entry in entries}
         known = one.known(list(wanted))
         new = [oid for oid in wanted if oid not in known]
-        if new:
-            self._fill(one, [(oid, *wanted[oid]) for oid in new])
-        return one.contents(list(wanted)) if keep else {}
+        lacking: dict[str, Any] = {}
+        try:
+            if new:
+                self._fill(one, [(oid, *wanted[oid]) for oid in new])
+        except Outside as outside:
+            if all_ or not self.bare:
+                raise
+            problem = f"what its manifest says was not fetched yet: {outside.message}"
+            lacking = {oid: {"file": None, "problems": [problem]} for oid in new}
+        return {} if all_ else {**lacking, **one.contents(list(wanted))}
 
     def _fill(self, one: index.Index, new: Sequence[tuple[str, str, Mapping[str, Any]]]) -> None:
         from gitreg import contents, fields

@@ -58,7 +58,7 @@ def search(catalog: Catalog, index: Index, asked: Asked) -> Page:
     asks = {*wanted.fields, *(key.field for key in order)}
     deep = not all(field.recorded for field in asks)
     if deep:
-        catalog._contents(index, entries.values(), keep=False)
+        catalog._contents(index, entries.values(), all_=True)
     rows = query.sorted_rows([row for row in _rows(index, bodies, entries, deep) if wanted.test(row)], order)
     total = len(rows)
     if after is not None:

@@ -19,7 +19,7 @@ import pytest
 
 import gitreg
 from gitreg.catalog import Catalog
-from gitreg.errors import Refused, Usage
+from gitreg.errors import Outside, Refused, Usage
 from gitreg.repository import Repository
 from gitreg.versions import order
 from tests.support import gitreg as command
@@ -502,6 +502,26 @@ def test_a_registry_elsewhere_is_read_without_fetching_file_by_file(
     assert [str(one) for one in registry.search("metrics.accuracy > 0.94")] == ["churn@1.1.0"]
     said = command("show", "churn#production", "--registry", f"file://{shelf.root}", cwd=tmp_path)
     assert said.returncode == 0 and "accuracy 0.93" in said.stdout, said.stderr
+
+
+def test_offline_a_registry_elsewhere_is_read_as_far_as_it_was_fetched(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run("git", "config", "uploadpack.allowFilter", "true", cwd=shelf.root)
+    run("git", "config", "uploadpack.allowAnySHA1InWant", "true", cwd=shelf.root)
+    address = f"file://{shelf.root}"
+    assert gitreg.Registry(address).version("churn@1.0.0").metrics["accuracy"] == 0.93
+    with pytest.warns(UserWarning, match="offline"):
+        registry = gitreg.Registry(address, offline=True)
+    assert registry.version("churn@1.0.0").metrics["accuracy"] == 0.93
+    churn, forecast = registry.models()
+    assert churn.stages == {"production": "1.0.0", "staging": "1.1.0"}
+    assert "was not fetched yet" in forecast.problems[0]
+    assert [str(one) for one in registry.search("stage = 'production'")] == ["churn@1.0.0"]
+    with pytest.raises(Outside):
+        registry.search("metrics.accuracy > 0")
+    assert [str(one) for one in gitreg.Registry(address).search("metrics.accuracy > 0.94")] == ["churn@1.1.0"]
 
 
 def test_a_tag_with_the_object_of_another_records_nothing(shelf: Shelf) -> None:

@@ -169,7 +169,7 @@ class _Asking:
             )
         except FileNotFoundError as error:
             self.input.close()
-            raise _no_git() from error
+            raise _no_git(self.root) from error
         assert self.process.stdout
         return self.process.stdout
 
@@ -186,8 +186,10 @@ def _run(root: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[by
             ["git", *arguments], cwd=root, env=sealed(root), capture_output=True, stdin=subprocess.DEVNULL
         )
     except FileNotFoundError as error:
-        raise _no_git() from error
+        raise _no_git(root) from error
 
 
-def _no_git() -> Outside:
+def _no_git(root: Path) -> Outside:
+    if not root.is_dir():
+        return Outside(f"{root} is gone")
     return Outside("git is not installed, or not on PATH", "gitreg doctor")
