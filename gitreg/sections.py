@@ -15,7 +15,8 @@ from typing import Any
 # Where a part begins: a line whose first character is no blank, no comment's and no list item's.
 _CUT = re.compile(rb"^(?=[^ \t\r\n#-])", re.MULTILINE)
 _KEY = re.compile(rb"[A-Za-z_][A-Za-z0-9_-]*:(?=[ \r\n]|\Z)")
-_HEAD = re.compile(rb"(?:#[^\n]*\n|\r?\n)*\Z")
+# What stands before the first part and need not be parsed: comments, of characters that end no line.
+_HEAD = re.compile(rb"(?:#[\t\x20-\x7e]*\r?\n|\r?\n)*\Z")
 _MOST = 50_000
 
 Parse = Callable[[bytes], "tuple[Any, bool]"]
@@ -40,7 +41,7 @@ class Sections:
         Values are shared between manifests, and are not to be changed.
         """
         head, *parts = _CUT.split(raw)
-        if not parts or not _HEAD.match(head):
+        if not parts or not (_HEAD.match(head) or self._parse(head + b"a: 1\n")[0] == {"a": 1}):
             return None
         whole: dict[str, Any] = {}
         valid = True
