@@ -120,6 +120,35 @@ def test_an_address_without_a_registry_says_where_there_is_one(up: Upstream) -> 
     assert Registry(f"{up.url}#subdirectory=ml/reg").file.name == "inner"
 
 
+def test_a_registry_in_a_subdirectory_with_code_that_models_share(
+    up: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what its one model needs is laid out; that is also what its manifest names elsewhere."""
+    mono = tmp_path / "mono"
+    mono.mkdir()
+    run("git", "init", "-q", "-b", "main", cwd=mono)
+    (mono / "app").mkdir()
+    (mono / "app/main.py").write_text("print('not ours')\n")
+    shutil.copytree(up.work().root, mono / "ml/reg", ignore=shutil.ignore_patterns(".git", "cache", "tmp"))
+    shop = Workshop(mono / "ml/reg")
+    (shop.adder / "src").rename(shop.root / "shared")
+    shop.manifest(code="../../shared", version="1.1.0")
+    config = shop.root / ".dvc/config"
+    config.write_text(config.read_text().replace("../../remote", str(up.remote)))
+    (shop.root / "stages/staging.yaml").write_text("{}\n")
+    (shop.root / "stages/production.yaml").write_text("{}\n")
+    run("git", "add", "-A", cwd=mono)
+    run("git", "commit", "-qm", "one", cwd=mono)
+    done = shop.gitreg("apply")
+    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GITREG_CACHE", "relative")
+    model = load_model("adder", registry=f"{mono.as_uri()}#subdirectory=ml/reg")
+    assert model.predict([1, 2])["y"].tolist() == [8, 9]
+    here = load_model("adder", registry=mono / "ml/reg")
+    assert here.metadata["package"] == model.metadata["package"]
+
+
 def test_content_that_is_not_what_the_tag_says_is_refused(up: Upstream) -> None:
     """Somebody rewrote the commit, and gave the new one the old tag's message."""
     shop = up.work()
