@@ -23,6 +23,8 @@ CHROMIUM = next(
     ),
     None,
 )
+# Root, as in a container, has none.
+SANDBOX = ["--no-sandbox"] if sys.platform == "linux" and os.geteuid() == 0 else []
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None and not IN_CI, reason="no Chromium on PATH: apt-get install chromium"
 )
@@ -35,9 +37,7 @@ def chromium() -> Iterator[Browser]:
 
     assert CHROMIUM, "no Chromium on PATH: apt-get install chromium"
     with sync_playwright() as playwright:
-        # Root, as in a container, has no sandbox.
-        more = ["--no-sandbox"] if sys.platform == "linux" and os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=more)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SANDBOX)
         yield browser
         browser.close()
 

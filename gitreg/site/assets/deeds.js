@@ -40,7 +40,7 @@
   function open(order) {
     const opener = document.activeElement;
     const dialog = el('dialog', { 'aria-labelledby': 'dialog-title' });
-    const title = el('h2', { id: 'dialog-title' }, `${TITLES[order.deed]} `, bdi(order.version ? `${order.model} ${order.version}` : order.model));
+    const title = el('h2', { id: 'dialog-title', tabindex: -1 }, `${TITLES[order.deed]} `, bdi(order.version ? `${order.model} ${order.version}` : order.model));
     const close = () => dialog.close();
     dialog.addEventListener('close', () => { dialog.remove(); if (opener) opener.focus(); });
     document.body.append(dialog);
@@ -50,6 +50,7 @@
     function show(body, ...buttons) {
       dialog.replaceChildren(el('div', { class: 'body' }, el('div', { class: 'head' }, title), body),
         el('div', { class: 'foot' }, el('button', { type: 'button', onclick: close }, 'Close'), buttons));
+      if (dialog.open) title.focus(); // what had the focus is gone
     }
 
     function first() {

@@ -82,8 +82,10 @@
   function draw() {
     const found = all.filter(fits()).sort(ordering());
     const pages = Math.max(1, Math.ceil(found.length / PAGE));
-    state.page = Math.min(state.page, pages - 1);
-    const shown = found.slice(state.page * PAGE, (state.page + 1) * PAGE);
+    // Until all models are there, the page that the address names may not be.
+    const at = Math.min(state.page, pages - 1);
+    if (all.length >= total) state.page = at;
+    const shown = found.slice(at * PAGE, (at + 1) * PAGE);
     const none = el('tr', null, el('td', { colspan: stages.length + 6, class: 'empty' }, 'No model fits. Clear a filter?'));
     body.replaceChildren(...(shown.length ? shown.map(line) : [none]));
     for (const head of document.querySelectorAll('th[data-sort]')) {
@@ -93,9 +95,9 @@
     const of = all.length < total ? ` (${all.length.toLocaleString('en-US')} of ${total.toLocaleString('en-US')} loaded)` : '';
     field('found').textContent = `${found.length.toLocaleString('en-US')} model${found.length === 1 ? '' : 's'}${of}`;
     field('pager').hidden = pages === 1;
-    field('where').textContent = `Page ${state.page + 1} of ${pages}`;
-    field('earlier').disabled = state.page === 0;
-    field('later').disabled = state.page === pages - 1;
+    field('where').textContent = `Page ${at + 1} of ${pages}`;
+    field('earlier').disabled = at === 0;
+    field('later').disabled = at === pages - 1;
   }
 
   function keep() {

@@ -38,7 +38,7 @@
         el('h1', { tabindex: -1 }, bdi(model.name), ' ', el('span', { class: 'light' }, one.version)),
         el('p', { class: 'marks' }, one.stages.map(chip), one.latest && el('span', { class: 'mark' }, 'latest'), one.gone && el('span', { class: 'mark warn' }, 'deregistered')),
         one.about && el('p', { class: 'lead pre', dir: 'auto' }, one.about),
-        !one.about && one.description && el('p', { class: 'lead pre', dir: 'auto' }, one.description)),
+        one.description && el('p', { class: one.about ? 'note pre' : 'lead pre', dir: 'auto' }, one.description)),
       one.problems.length > 0 && el('div', { class: 'warning', role: 'note' },
         el('p', null, 'Today\'s schema would refuse this version\'s manifest; what could be read is shown.'),
         el('ul', null, one.problems.map((problem) => el('li', { dir: 'auto' }, problem)))),
