@@ -136,7 +136,10 @@ class Planner:
         lost = self.files is not None and any(stay.model not in known for stay in stays)
         names = tuple(self.snapshot.named()[0]) if lost else ()
         scheme = self.snapshot.file.scheme
-        desired = Desired(self.commit, wanted, stages, self._latest(stays, wanted), scheme, names)
+        # What a broken file would have said is not known: that it says nothing is no plan to empty its stage.
+        broken = {problem.file for problem in wrong}
+        read = tuple(s for s in stages if not {f"stages/{s}.yaml", f"stages/{s}.yml"} & broken)
+        desired = Desired(self.commit, wanted, read, self._latest(stays, wanted), scheme, names)
         return desired, problems + wrong + self._unknown_files(stages)
 
     def _latest(self, stays: list[WantedStay], wanted: Mapping[str, WantedModel]) -> tuple[WantedStay, ...]:

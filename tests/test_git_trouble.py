@@ -242,6 +242,15 @@ def test_a_stage_file_with_a_conflict_is_not_edited(team: Team) -> None:
     untouched(team, here, there)
 
 
+def test_a_broken_stage_file_does_not_look_like_an_empty_one(team: Team) -> None:
+    team.done("promote", "adder@1.0.0", "staging", "--apply")
+    team.git("pull", "-q")
+    team.stage("staging", CONFLICT)
+    planned = team.gitreg("plan")
+    assert planned.returncode == 1 and "a merge conflict" in planned.stderr
+    assert "unassign" not in planned.stdout
+
+
 def test_two_manifests_of_one_name_stop_everything(team: Team) -> None:
     shutil.copytree(team.adder, team.root / "models" / "other", ignore=shutil.ignore_patterns("artifacts"))
     team.commit("a copy")
