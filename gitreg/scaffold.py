@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ class NewModel:
         options, trust: for the loader of the type.
         image: the container image that it is served in; without an artifact, that it is.
         template, given: the template that it is made from, and the values for its placeholders.
+        told: is told how many bytes of how many have been brought from elsewhere.
+        imported: whether the artifact of another registry is brought, or only named.
     """
 
     type: str | None = None
@@ -55,6 +57,8 @@ class NewModel:
     image: str | None = None
     template: str | None = None
     given: Mapping[str, str] = field(default_factory=dict)
+    told: Callable[[int, int], None] | None = None
+    imported: bool = True
 
 
 @dataclass
@@ -95,7 +99,15 @@ def new(registry: Registry, name: str, origin: str | None, asked: NewModel) -> A
             "choose another name",
         )
     asked = replace(asked, title=title)
-    desk = Desk(registry, name, folder, asked.given, sourced=origin is not None)
+    desk = Desk(
+        registry,
+        name,
+        folder,
+        asked.given,
+        sourced=origin is not None,
+        told=asked.told,
+        imported=asked.imported,
+    )
     with desk.making():
         return _Adder(desk, asked).add(origin)
 

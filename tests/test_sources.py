@@ -1,4 +1,4 @@
-"""Sources of models, each from `new` to a build in a fresh clone: stages, images, templates."""
+"""Sources of models, from `new` to a build in a fresh clone: stages, images, templates, ModelArts."""
 
 from __future__ import annotations
 
@@ -253,3 +253,83 @@ def test_a_template_takes_its_artifact_from_another_source(house: Workshop, tmp_
     must(house, "new", "made", "--template", "adder", "--set", "width=2", "--from", tmp_path / "out")
     assert answers(house, "made")[0] == {"y": [101, 102]}
     assert gitreg("check", "made", cwd=house.root).returncode == 0
+
+
+# A directory as ModelArts has it ------------------------------------------------------------------------
+
+NUMBERS = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "integer"}}
+CONFIG = {
+    "model_type": "PyTorch",
+    "model_algorithm": "sums",
+    "runtime": "python3.11",
+    "metrics": {"accuracy": "0.46", "f1": 0.3, "note": "none"},
+    "apis": [
+        {
+            "url": "/",
+            "method": "post",
+            "request": {"data": {"type": "object", "properties": {"x": NUMBERS}}},
+            "response": {"data": {"type": "object", "properties": {"y": NUMBERS}}},
+        }
+    ],
+    "dependencies": [
+        {
+            "installer": "pip",
+            "packages": [
+                {"package_name": "numpy", "package_version": "1.24", "restraint": "ATLEAST"},
+                {"package_name": "six"},
+            ],
+        }
+    ],
+    "install_type": ["real-time", "edge", "batch"],
+    "dynamic_load_mode": "Single",
+    "prebuilt": True,
+    "initial_config": {"workers": 2},
+}
+
+
+def model_directory(place: Path, **changes: object) -> Path:
+    place.mkdir()
+    (place / "config.json").write_text(json.dumps({**CONFIG, **changes}))
+    (place / "model.bin").write_bytes(b"weights")
+    (place / "customize_service.py").write_text(f"open({str(place / 'ran')!r}, 'w')\n")
+    return place
+
+
+def test_a_modelarts_directory_brings_what_its_configuration_says(workshop: Workshop, tmp_path: Path) -> None:
+    place = model_directory(tmp_path / "arts")
+    must(workshop, "new", "arts", "--from", place, "--type", "custom", "--description", "Sums.")
+    said = manifest(workshop, "arts")
+    assert said["artifact"] == "model.bin" and said["metrics"] == {"accuracy": 0.46, "f1": 0.3}
+    assert said["requirements"] == ["numpy>=1.24", "six"] and said["tags"] == {"algorithm": "sums"}
+    item = {"data_type": "long", "shape": [2]}
+    assert said["schema"] == {"inputs": [{"name": "x", **item}], "outputs": [{"name": "y", **item}]}
+    assert said["serving"] == {
+        "install": ["real_time", "edge", "batch"],
+        "runtime": "python3.11",
+        "dynamic_load": "single",
+        "prebuilt": True,
+        "config": {"workers": 2},
+        "code": "service",
+    }
+    workshop.commit("arts")
+    dvc(workshop, "push", "-q")
+    must(workshop, "check", "arts")
+    assert "register arts@1.0.0" in must(workshop, "apply")
+    there = clone_of(workshop)
+    must(there, "build", "arts")
+    must(there, "verify", "dist")
+    package = there.root / "dist" / "raw" / "arts" / "1"
+    assert yaml.safe_load((package / "metadata" / "serving.yaml").read_text())["config"] == {"workers": 2}
+    assert (package / "service" / "customize_service.py").is_file()
+    assert not (place / "ran").exists(), "the service's code is never run"
+
+
+def test_what_a_schema_cannot_say_of_an_api_is_kept_and_told(workshop: Workshop, tmp_path: Path) -> None:
+    file = {"data": {"type": "object", "properties": {"images": {"type": "file"}}}}
+    apis = [{**CONFIG["apis"][0], "request": file}]  # type: ignore[index, dict-item]
+    place = model_directory(tmp_path / "arts", apis=apis, model_type="Unheard", swr_location="a/b:1")
+    told = must(workshop, "new", "arts", "--from", place, "--type", "custom", "--description", "Sees.")
+    said = manifest(workshop, "arts")
+    assert "schema" not in said and said["serving"]["apis"] == apis  # type: ignore[index]
+    for what in ("declare the schema", "'Unheard' is none", "pin the image a/b:1"):
+        assert what in told

@@ -51,6 +51,12 @@ def init(directory: str | None, name: str | None, json_: bool) -> None:
     metavar="SOURCE",
     help="A file or folder, stage:NAME of a dvc.yaml, runs:/RUN/PATH of MLflow, and others; see the guide.",
 )
+@click.option(
+    "--artifact/--no-artifact",
+    "imported",
+    default=True,
+    help="Whether the artifact of another registry's model is brought, or only named.",
+)
 @click.option("--image", metavar="IMAGE", help="The image that it is served in, as NAME@sha256:...")
 @click.option("--template", metavar="NAME", help="A template of this registry to make it from.")
 @click.option(
@@ -112,6 +118,7 @@ def init(directory: str | None, name: str | None, json_: bool) -> None:
 def new(
     name: str,
     origin: str | None,
+    imported: bool,
     image: str | None,
     template: str | None,
     values: tuple[str, ...],
@@ -147,12 +154,14 @@ def new(
         options=_options(options),
         trust=trust,
         image=image,
+        imported=imported,
         template=template,
         given=_given(values, files),
     )
     if origin is None and not (template or image):
         raise click.UsageError("Missing option '--from': where does the artifact come from?")
-    added = scaffold.new(output.registry(), name, origin, asked)
+    with output.transfer(f"bringing {origin}", json_) as asked.told:
+        added = scaffold.new(output.registry(), name, origin, asked)
     if json_:
         data: dict[str, Any] = {
             "name": added.folder.rpartition("/")[2],

@@ -202,3 +202,34 @@ def progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[str], Non
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda step: bar.update(task, advance=1, description=f"{what} {safe(step)}")
+
+
+@contextlib.contextmanager
+def transfer(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """How much of something has come: a bar on a terminal, a line for each tenth elsewhere; on stderr.
+
+    Yields:
+        A function that is told the bytes that are done, and all.
+    """
+    if quiet:
+        yield lambda done, total: None
+        return
+    if not sys.stderr.isatty():
+        told = 0
+
+        def line(done: int, total: int) -> None:
+            nonlocal told
+            tenths = done * 10 // max(total, 1)
+            if tenths > told and total > 32 << 20:
+                told = tenths
+                say(f"[{tenths * 10}%] {what}: {done:,} of {total:,} bytes", err=True)
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(safe(what), total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from gitreg.origins import files, image, mlflow, stage, template
+from gitreg.origins import files, image, mlflow, modelarts, stage, subscription, template, url
 
 # The first that matches; what matches nothing else is a file or folder.
 KINDS: dict[str, ModuleType] = {
@@ -17,6 +17,9 @@ KINDS: dict[str, ModuleType] = {
     "image": image,
     "template": template,
     "mlflow": mlflow,
+    "subscription": subscription,
+    "url": url,
+    "modelarts": modelarts,
     "files": files,
 }
 

@@ -61,6 +61,8 @@ class Desk:
         folder: of the model; it may hold files of its author's already.
         given: values for the placeholders of a template, as text.
         sourced: whether the artifact comes from elsewhere than the template.
+        told: is told how many bytes of how many have been brought.
+        imported: whether the artifact of another registry is brought, or only named.
     """
 
     def __init__(
@@ -70,7 +72,11 @@ class Desk:
         folder: Path,
         given: Mapping[str, str] | None = None,
         sourced: bool = False,
+        told: Callable[[int, int], None] | None = None,
+        imported: bool = True,
     ) -> None:
+        self.imported = imported
+        self.told = told
         self.registry, self.name, self.folder = registry, name, folder
         self.given, self.sourced = given or {}, sourced
         self.made: list[Path] = []
@@ -195,12 +201,16 @@ class Desk:
         if not pointer.is_file():
             raise Refused(f"the template's artifact {artifact.name} is not tracked by a .dvc file", "dvc add")
         shutil.copyfile(pointer, self.free(pointer.name))
+        self.ignore(artifact.name)
+        return artifact.name
+
+    def ignore(self, name: str) -> None:
+        """Have Git leave an artifact alone."""
         ignore = self.folder / ".gitignore"
         if not ignore.exists():
             self.note(ignore)
         with open(ignore, "a") as stream:
-            stream.write(f"/{artifact.name}\n")
-        return artifact.name
+            stream.write(f"/{name}\n")
 
     def track(self, artifact: Path) -> None:
         """Track an artifact with DVC, unless it is tracked."""

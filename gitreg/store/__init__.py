@@ -15,10 +15,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from gitreg.declared import Artifact, ArtifactSource, Link
+from gitreg.documents import parse
 from gitreg.errors import Outside, Refused
-from gitreg.store import remotes
+from gitreg.store import foreign, remotes, urls
+from gitreg.store.imports import import_file
 from gitreg.store.pointers import MD5, Pointers, Tracked
 from gitreg.store.remotes import quiet
 
@@ -208,6 +211,51 @@ class Store:
         except DvcException as error:
             raise Outside(f"dvc add {path}: {error}") from error
         return path.relative_to(self.root).as_posix() + ".dvc"
+
+    def bring(self, url: str, target: Path, told: urls.Told | None = None) -> dict[str, Any]:
+        """Copy what is at an address now to a path; what DVC's `deps` say of it.
+
+        Raises:
+            Refused: there is nothing.
+            Outside: it cannot be had; what came so far may lie at the path.
+        """
+        source = urls.Source(self.root, url)
+        there = source.look()
+        source.download(there, target, told)
+        return there.dependency()
+
+    def said_of(self, url: str) -> dict[str, Any]:
+        """What DVC's `deps` would say of an address now."""
+        return urls.Source(self.root, url).look().dependency()
+
+    def imported(self, pointer: Path, origin: Mapping[str, Any]) -> None:
+        """Make a .dvc file one of an import, as DVC itself writes it: frozen, and with where it came from."""
+        outs = parse(pointer.read_bytes(), pointer.name)[0].data["outs"]
+        pointer.write_bytes(import_file(outs, origin))
+
+    def import_file(self, outs: Any, origin: Mapping[str, Any]) -> bytes:
+        """A .dvc file of an import; see `imports`."""
+        return import_file(outs, origin)
+
+    def lendable(self) -> dict[str, dict[str, Any]]:
+        """This registry's remotes, as far as others may use them; see `foreign`."""
+        return foreign.lendable(self.root)
+
+    def fetch_from(self, lent: Mapping[str, Mapping[str, Any]], wanted: Sequence[Tracked]) -> None:
+        """Get artifacts of another registry from its remotes into our cache, by their hashes.
+
+        Raises:
+            Outside: they cannot be had.
+        """
+        foreign.fetch(self, lent, wanted)
+
+    def push(self, wanted: Sequence[Tracked]) -> None:
+        """Send what the cache has of some artifacts to our own remotes.
+
+        Raises:
+            Outside: a remote cannot be reached, or there is none.
+        """
+        remotes.push(self, wanted)
 
     def lend(self, other: Path) -> None:
         """Let a clone of this repository use its cache, and its remotes from where they are.

@@ -29,7 +29,8 @@ class Tracked:
         md5: hex; ends in `.dir` for a folder.
         size: bytes, or None where DVC did not write it.
         remote: the name of the DVC remote that keeps it; None for the default one.
-        origin: of what was imported, the `deps` entry of its .dvc file: `path`, `etag`, `repo` and the like.
+        origin: of what was imported, what its .dvc file says of that: `path`, `etag`, `repo` and the like,
+            in `deps`, or from another registry in `meta`.
     """
 
     path: str
@@ -104,8 +105,10 @@ class Pointers:
         if not os.path.isfile(self.root / file):
             raise Refused(f"'{path}' is not tracked by DVC", f"is {file} committed?")
         said = self._read(file)
-        deps = said.get("deps")
+        deps, meta = said.get("deps"), said.get("meta")
         origin = deps[0] if isinstance(deps, list) and deps and isinstance(deps[0], Mapping) else None
+        if origin is None and isinstance(meta, Mapping) and isinstance(meta.get("import"), Mapping):
+            origin = meta["import"]
         return replace(self._from_outs(file, said.get("outs"), path), origin=origin)
 
     def _stage(self, name: str, folder: str, path: str | None) -> Tracked:

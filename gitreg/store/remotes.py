@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gitreg.errors import Outside
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _PUSH = "dvc push, where the artifact was made"
 
 
-def fetch(store: Store, wanted: Sequence[Tracked]) -> None:
+def fetch(store: Store, wanted: Sequence[Tracked], config: Mapping[str, Any] | None = None) -> None:
     """Get artifacts from their DVC remote into the cache: the default one, or what their file names.
 
     Raises:
@@ -32,7 +32,7 @@ def fetch(store: Store, wanted: Sequence[Tracked]) -> None:
     from dvc_data.hashfile.hash_info import HashInfo
 
     try:
-        with quiet(), Repo(str(store.root)) as repo:
+        with quiet(), Repo(str(store.root), config=config) as repo:
             # By hash, from configured remotes alone. `dvc fetch` would go to wherever an imported
             # artifact's .dvc file says that it once came from, which a pull request may say.
             for _ in range(2):  # a folder's list of files comes first, and then what it lists
@@ -48,6 +48,24 @@ def fetch(store: Store, wanted: Sequence[Tracked]) -> None:
         raise Outside(
             "\n".join(_lack(t, missing, failed) for t, missing in lacking), _remote_hint(failed)
         ) from failed
+
+
+def push(store: Store, wanted: Sequence[Tracked]) -> None:
+    """Send what the cache has of some artifacts to our own remotes.
+
+    Raises:
+        Outside: a remote cannot be reached, or there is none.
+    """
+    from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    try:
+        with quiet(), Repo(str(store.root)) as repo:
+            for remote in sorted({t.remote for t in wanted}, key=str):
+                hashes = [t.md5 for t in wanted if t.remote == remote]
+                repo.cloud.push([HashInfo("md5", md5) for md5 in hashes], remote=remote)
+    except Exception as error:  # each kind of remote has errors of its own
+        raise Outside(f"dvc push: {str(error) or type(error).__name__}", _remote_hint(error)) from error
 
 
 def absent(store: Store, hashes: Collection[str]) -> tuple[dict[str, set[str]], dict[str, str]]:
