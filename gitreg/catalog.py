@@ -284,7 +284,12 @@ class Catalog:
                 raise
             problem = f"what its manifest says was not fetched yet: {outside.message}"
             lacking = {oid: {"file": None, "problems": [problem]} for oid in new}
-        return {} if all_ else {**lacking, **one.contents(list(wanted))}
+        if all_:
+            return {}
+        found = {**lacking, **one.contents(list(wanted))}
+        if len(found) != len(wanted):
+            raise index.Again
+        return found
 
     def _fill(self, one: index.Index, new: Sequence[tuple[str, str, Mapping[str, Any]]]) -> None:
         from gitreg import contents, fields

@@ -44,6 +44,13 @@ class Broken(Exception):
     """The file is not what was written; it is made anew."""
 
 
+class Again(sqlite3.OperationalError):
+    """Somebody else emptied the index in between: what was there is to be read again."""
+
+    def __init__(self) -> None:
+        super().__init__("busy")
+
+
 class Index:
     """One index, open while the block of its `with` lasts.
 
@@ -84,7 +91,7 @@ class Index:
 
     def _begin_anew(self) -> None:
         assert self.connection
-        with self.writing():
+        with contextlib.contextmanager(self._transaction)("BEGIN IMMEDIATE", False):
             if self._meta("version") != self.version:
                 for name in _NAMES:
                     self.connection.execute(f"DROP TABLE IF EXISTS {name}")
@@ -127,10 +134,12 @@ class Index:
         """All that is read and written in the block is of one moment; others see all of it, or nothing."""
         yield from self._transaction("BEGIN IMMEDIATE")
 
-    def _transaction(self, begin: str) -> Iterator[None]:
+    def _transaction(self, begin: str, ours: bool = True) -> Iterator[None]:
         assert self.connection
         self.connection.execute(begin)
         try:
+            if ours and self._meta("version") != self.version:
+                raise Again
             yield
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -197,20 +206,15 @@ class Index:
             raise Broken
         return {name: json.loads(summary) for name, _, summary, _ in rows}
 
-    def bodies(self, names: Iterable[str] | None = None) -> dict[str, Any]:
-        """model -> all that its tags record; of some models, or of all."""
+    def bodies(self) -> dict[str, Any]:
+        """model -> all that its tags record, by name."""
         assert self.connection
-        query = "SELECT name, body, body_crc FROM models"
-        rows: Iterable[Any]
-        if names is None:
-            rows = self.connection.execute(f"{query} ORDER BY name")
-        else:
-            rows = self._some(f"{query} WHERE name IN", list(names))
-        found = {}
+        rows = self.connection.execute("SELECT name, body, body_crc FROM models ORDER BY name").fetchall()
+        if self._meta("models") != str(len(rows)):
+            raise Broken
         for name, body, crc in rows:
             _hold(crc, name, body)
-            found[name] = json.loads(body)
-        return found
+        return {name: json.loads(body) for name, body, _ in rows}
 
     def put(self, rows: Mapping[str, tuple[str, Any, Any]], gone: Iterable[str] = ()) -> None:
         """Write models' rows: digest, summary, body of each; and remove those of others.

@@ -13,7 +13,7 @@ from gitreg import indexer, query, values
 from gitreg.catalogued import ModelVersion, Page
 from gitreg.errors import Usage
 from gitreg.fields import Field
-from gitreg.index import Index
+from gitreg.index import Again, Index
 from gitreg.names import did_you_mean
 from gitreg.query import Order
 
@@ -59,15 +59,18 @@ def search(catalog: Catalog, index: Index, asked: Asked) -> Page:
     deep = not all(field.recorded for field in asks)
     if deep:
         catalog._contents(index, entries.values(), all_=True)
-    rows = query.sorted_rows([row for row in _rows(index, bodies, entries, deep) if wanted.test(row)], order)
+    found = list(_rows(index, bodies, entries, deep))
+    if len(found) != len(entries):
+        raise Again
+    rows = query.sorted_rows([row for row in found if wanted.test(row)], order)
     total = len(rows)
     if after is not None:
         rows = [row for row in rows if _is_after(_keys(row, order), after, order)]
     page = rows if asked.limit is None else rows[: asked.limit]
     token = _token(asked, _keys(page[-1], order)) if len(page) < len(rows) else None
     contents = catalog._contents(index, [entries[row["_oid"]] for row in page])
-    found = [_version(bodies, entries, row["_oid"], contents) for row in page]
-    return Page(found, token, total, _notes(index, wanted.fields) if deep and not total else ())
+    versions = [_version(bodies, entries, row["_oid"], contents) for row in page]
+    return Page(versions, token, total, _notes(index, wanted.fields) if deep and not total else ())
 
 
 def _rows(

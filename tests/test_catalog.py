@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -289,6 +291,7 @@ def answers(shelf: Shelf) -> list[Any]:
             "UPDATE facts SET body = replace(body, '0.95', '0.05')"
         ),
         lambda file: sqlite3.connect(file).executescript("UPDATE models SET body = NULL"),
+        lambda file: sqlite3.connect(file).executescript("DELETE FROM models; DELETE FROM facts"),
         lambda file: sqlite3.connect(file).executescript("ALTER TABLE contents RENAME TO elsewhere"),
     ],
 )
@@ -338,6 +341,30 @@ def test_many_processes_build_it_at_once(shelf: Shelf) -> None:
         assert all(one.result() == ["churn", "drift", "forecast"] for one in asked)
     assert shelf.catalog.model("drift").count == 40
     assert shelf.catalog.models()[1].count == 40
+
+
+def test_another_gitreg_that_empties_the_index_takes_no_answer_away(shelf: Shelf) -> None:
+    """Two versions of gitreg in turn: each finds the other's index, and makes its own."""
+    before = answers(shelf)
+    done = threading.Event()
+
+    def empty() -> None:
+        while not done.is_set():
+            with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(shelf.index)) as one:
+                one.executescript(
+                    "BEGIN IMMEDIATE; UPDATE meta SET value = 'other' WHERE key = 'version';"
+                    "DROP TABLE facts; DROP TABLE contents; DROP TABLE models; DROP TABLE seen; COMMIT"
+                )
+            time.sleep(0.003)
+
+    other = threading.Thread(target=empty)
+    other.start()
+    try:
+        for _ in range(12):
+            assert answers(shelf) == before
+    finally:
+        done.set()
+        other.join()
 
 
 def test_killed_while_it_is_built_it_goes_on(tmp_path: Path) -> None:
