@@ -81,8 +81,14 @@ class Inquiry:
 
     def facts(self) -> list[Fact]:
         """All of them, in the order in which a person would ask."""
-        inputs = self.inputs()
-        return [self.code(inputs), *inputs, *self.data(), *self.environment(), *self.params(), self.how()]
+        return [
+            self.code(self.inputs),
+            *self.inputs,
+            *self.data(),
+            *self.environment(),
+            *self.params(),
+            self.how(),
+        ]
 
     # Code ---------------------------------------------------------------------------------------
 
@@ -121,6 +127,7 @@ class Inquiry:
 
     # What the pipeline reads --------------------------------------------------------------------
 
+    @cached_property
     def inputs(self) -> list[Fact]:
         """Of everything that the pipeline reads and does not make: is it there, and the same?"""
         if self.pipeline is None:

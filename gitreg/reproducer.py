@@ -201,7 +201,7 @@ class _Runner:
                 f"no DVC pipeline makes the artifact of {done.model}: there is nothing to run",
                 "artifact: {stage: NAME}, of a dvc.yaml; gitreg reproduce without --run says what is known",
             )
-        self._refuse([fact for fact in done.facts if fact.facet in ("data", "code") and fact.name])
+        self._refuse(self.inquiry.inputs)
         recorded = flat(self.there.values(self.manifest.metrics))
         done.stages = pipelines.commands(self.there.root, pipeline.last)
         for name, command in done.stages:

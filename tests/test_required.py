@@ -17,7 +17,7 @@ KNOWN += ["release.tags.ticket", "artifact.url", "triton.anything", "owners"]
 UNKNOWN = [
     ("crad", "a manifest has no field 'crad' (did you mean 'card'?)"),
     ("lineage.dta", "'lineage' has no field 'dta' (did you mean 'data'?)"),
-    ("lineage.zzz", "'lineage' has no field 'zzz' (known: code, data, environment, run)"),
+    ("lineage.zzz", "'lineage' has no field 'zzz' (known: code, data, environment, run, source, template)"),
     ("lineage.data.urll", "'data' has no field 'urll' (did you mean 'url'?)"),
     ("description.en", "'description' has no field 'en'"),
     ("metrics.", "'metrics' has no field ''"),
