@@ -99,6 +99,25 @@ _LISTED = (
         "xgboost",
         "fil",
     ),
+    Flavor(
+        "huggingface",
+        "huggingface",
+        "HuggingFace",
+        ("transformers>=4.44", "safetensors>=0.4", "torch>=2.2"),
+        ("task", "pooling", "max_new_tokens"),
+        "huggingface",
+    ),
+    Flavor("keras", "keras", "Keras", ("keras>=3.12",), extra="keras", unsafe=frozenset([formats.HDF5.key])),
+    Flavor("pmml", "pmml", "Pmml", ("pypmml>=1.5.8", "jpype1>=1.5"), extra="pmml"),
+    Flavor(
+        "tensorflow",
+        "tensorflow",
+        "TensorFlow",
+        ("tensorflow>=2.16",),
+        ("names", "signature"),
+        "tensorflow",
+        unsafe=frozenset([formats.SAVED_MODEL.key, formats.GRAPH_DEF.key]),
+    ),
 )
 FLAVORS = {flavor.type: flavor for flavor in _LISTED}
 

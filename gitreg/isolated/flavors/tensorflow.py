@@ -1,0 +1,92 @@
+"""TensorFlow SavedModels, by one of their signatures. A graph may write files: the manifest must trust it."""
+
+import os
+import re
+
+import numpy as np
+
+from . import Flavored, version
+
+
+class TensorFlow(Flavored):
+    """A folder with saved_model.pb.
+
+    Options:
+        signature: which one answers; serving_default by default, or the only one there is.
+        names: declared name -> the signature's, where that is no name of the schema's.
+    """
+
+    def open(self):
+        if "pickle" not in self.settings["trust"]:
+            raise PermissionError(
+                "a SavedModel is a program: its operations may read and write files; `trust: pickle` in the "
+                "manifest allows it"
+            )
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        import tensorflow
+
+        self.tf = tensorflow
+        self.model = tensorflow.saved_model.load(self.path)  # kept: the signature's variables are its own
+        found = dict(self.model.signatures)
+        name = self.options.get("signature") or (next(iter(found)) if len(found) == 1 else "serving_default")
+        if name not in found:
+            has = ", ".join(sorted(found)) or "none"
+            raise ValueError(
+                f"the SavedModel has no signature {name!r}; it has {has} (`options: {{signature: ...}}`)"
+            )
+        self.ask = found[name]
+        self.takes = dict(self.ask.structured_input_signature[1])
+        self.gives = dict(self.ask.structured_outputs)
+        self.original = {_clean(n): n for n in [*self.takes, *self.gives]} | self.options.get("names", {})
+
+    def answer(self, inputs):
+        given = {}
+        for name, array in inputs.items():
+            original = self.original.get(name, name)
+            spec = self.takes[original]
+            if spec.shape.rank is not None and array.ndim == spec.shape.rank + 1 and array.shape[-1] == 1:
+                array = array.reshape(array.shape[:-1])  # a declared [1] is a row's only value
+            given[original] = self.tf.constant(_texts(array), spec.dtype)
+        return {_clean(name): value.numpy() for name, value in self.ask(**given).items()}
+
+    def known_inputs(self):
+        return [self._known(name, spec) for name, spec in sorted(self.takes.items())]
+
+    def known_outputs(self):
+        found = [self._known(name, spec) for name, spec in sorted(self.gives.items())]
+        batched = all(shape and shape[0] is None for _, _, shape in self.known_inputs())
+        if any(shape is None for _, _, shape in found) or (
+            batched and any(not shape or shape[0] is not None for _, _, shape in found)
+        ):
+            return None
+        return found
+
+    def _known(self, name, spec):
+        shape = None if spec.shape.rank is None else tuple(spec.shape.as_list())
+        return _clean(name), np.dtype(spec.dtype.as_numpy_dtype), shape
+
+    def known_options(self):
+        names = {_clean(n): n for n in [*self.takes, *self.gives] if _clean(n) != n}
+        return {"names": names} if names else {}
+
+    def requirements(self):
+        for name in ("tensorflow", "tensorflow-cpu"):
+            try:
+                return [f"{name}=={version(name)}"]
+            except ImportError:
+                continue
+        return []
+
+
+def _texts(array):
+    """Strings as TensorFlow takes them: bytes."""
+    if array.dtype.kind != "O":
+        return array
+    flat = [e.encode() if isinstance(e, str) else e for e in array.ravel().tolist()]
+    return np.array(flat, dtype=object).reshape(array.shape)
+
+
+def _clean(name):
+    """A name as the schema has them."""
+    cleaned = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
+    return cleaned if re.match(r"[A-Za-z_]", cleaned) else f"_{cleaned}"
