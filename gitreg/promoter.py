@@ -217,7 +217,7 @@ class Promoter:
         elif self.apply:
             self._apply(done, tip, files, there, set(wanted))
         else:
-            self._branch(done, tip, verb)
+            self.branch_off(done, tip, verb)
         return done
 
     def _pending(self, wanted: Mapping[str, str | None]) -> bool:
@@ -255,7 +255,8 @@ class Promoter:
 
     # Where it goes ------------------------------------------------------------------------------
 
-    def _branch(self, done: Prepared, tip: str, verb: str) -> None:
+    def branch_off(self, done: Prepared, tip: str, verb: str) -> None:
+        """Make a branch for a commit, and with `push` the pull request."""
         assert done.commit
         name = self.branch or _branch_name(verb, self.stage, done.changes)
         full = f"refs/heads/{name}"

@@ -204,3 +204,27 @@ def test_the_endpoint_of_a_dvc_remote_holds_for_what_lies_in_its_bucket(
         done = as_custom(workshop, wrong, "wrong")
         assert done.returncode == 1 and "secret" not in done.stderr, done.stderr
         assert not (workshop.root / "models" / "wrong").exists()
+
+
+def test_a_newer_object_is_brought_by_update(workshop: Workshop, line: Line, data: Path) -> None:
+    assert as_custom(workshop, "s3://data/big.bin").returncode == 0
+    workshop.commit("big")
+    assert workshop.gitreg("apply").returncode == 0
+    assert workshop.gitreg("update", "--check").returncode == 0
+    (data / "big.bin").write_bytes(b"newer")
+    assert workshop.gitreg("update", "--check").returncode == 1
+    line.silent = True
+    dvc(workshop, "remote", "add", "-q", "other", "s3://data/elsewhere")
+    dvc(workshop, "remote", "modify", "-q", "other", "read_timeout", "1")
+    workshop.commit("patience")
+    assert workshop.gitreg("update", "big").returncode == 4
+    assert run("git", "status", "--porcelain", cwd=workshop.root).stdout == ""
+    line.silent = False
+    done = workshop.gitreg("update", "big")
+    assert done.returncode == 0 and "updated" in done.stdout, done.stderr
+    folder = workshop.root / "models" / "big"
+    assert (folder / "big.bin").read_bytes() == b"newer"
+    said = yaml.safe_load((folder / "big.bin.dvc").read_text())
+    assert said["deps"][0]["etag"] == said["outs"][0]["md5"] == hashlib.md5(b"newer").hexdigest()
+    assert "version: 1.0.1" in (folder / "model.yaml").read_text()
+    assert workshop.gitreg("check", "big").returncode == 0

@@ -167,3 +167,76 @@ def test_of_the_others_dvc_configuration_only_addresses_are_used(tmp_path: Path)
     found = foreign.lendable(tmp_path)
     assert found["evil"] == found[""] == {"url": "s3://bucket", "endpointurl": "http://x"}
     assert "worse" not in found
+
+
+# Newer versions -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def subscribed(mine: Workshop, tmp_path: Path) -> Workshop:
+    """Subscribed to 1.0.0 and pushed to a repository of its own."""
+    must(mine, "new", "adds", "--from", f"{hub(mine)}#adder@1.0.0")
+    mine.commit("subscribed")
+    must(mine, "apply")
+    dvc(mine, "push", "-q")
+    run("git", "init", "-q", "--bare", "--initial-branch=main", tmp_path / "mine.git", cwd=tmp_path)
+    run("git", "remote", "add", "origin", tmp_path / "mine.git", cwd=mine.root)
+    run("git", "push", "-q", "-u", "--tags", "origin", "main", cwd=mine.root)
+    return mine
+
+
+def status(shop: Workshop) -> str:
+    return run("git", "status", "--porcelain", cwd=shop.root).stdout
+
+
+def test_a_subscription_moves_on_by_a_branch_that_anybody_can_build(
+    upstream: Workshop, subscribed: Workshop, tmp_path: Path
+) -> None:
+    assert "current" in must(subscribed, "update", "--check")
+    publish(upstream, "1.1.0", 7)
+    done = subscribed.gitreg("update", "adds", "--check", "--json")
+    told = json.loads(done.stdout)[0]
+    assert done.returncode == 1 and told["status"] == "newer" and told["there"] == "1.1.0"
+    assert "branch update/adds-1.1.0, pushed" in must(subscribed, "update", "--push")
+    assert status(subscribed) == "", "the work tree stays as it is"
+    again = must(subscribed, "update", "--push")
+    assert "branch update/adds-1.1.0, pushed" in again, "the same again changes nothing"
+    run("git", "clone", "-q", "-b", "update/adds-1.1.0", tmp_path / "mine.git", "clone", cwd=tmp_path)
+    there = Workshop(tmp_path / "clone")
+    said = manifest(there, "adds")
+    assert said["version"] == "1.1.0" and said["description"] == "Adds 7."
+    assert said["lineage"]["source"]["version"] == "1.1.0"  # type: ignore[index]
+    must(there, "check", "--base", "origin/main")
+    must(there, "build", "adds")
+    assert answer(there, "adds") == {"y": [8, 9]}
+
+    must(subscribed, "update", "adds")
+    assert status(subscribed).split() == ["M", "models/adds/artifacts.dvc", "M", "models/adds/model.yaml"]
+    assert answer(subscribed, "adds") == {"y": [8, 9]}
+
+
+def test_what_was_changed_here_and_there_is_for_a_person(upstream: Workshop, subscribed: Workshop) -> None:
+    (subscribed.root / "models" / "adds" / "samples.json").write_text('[{"x": [3, 4]}]')
+    done = subscribed.gitreg("update", "adds")
+    assert done.returncode == 0, "nothing is newer"
+    subscribed.commit("other samples")
+    upstream.samples([{"x": [5, 6]}])
+    publish(upstream, "1.1.0", 7)
+    done = subscribed.gitreg("update", "adds")
+    assert done.returncode == 1 and "changed both here and there: samples.json" in done.stderr
+    assert status(subscribed) == ""
+
+
+def test_a_source_that_moved_its_tag_or_vanished_is_told(
+    upstream: Workshop, subscribed: Workshop, tmp_path: Path
+) -> None:
+    at = run("git", "rev-parse", "adder@v1.0.0^{commit}", cwd=upstream.root).stdout.strip()
+    run("git", "tag", "-f", "-a", "adder@v1.0.0", "-m", "moved", at, cwd=upstream.root)
+    run("git", "push", "-qf", "--tags", "hub", cwd=upstream.root)
+    done = subscribed.gitreg("update", "adds")
+    assert done.returncode == 1 and "was moved: it is" in done.stderr, done.stderr
+    shutil.rmtree(tmp_path / "hub.git")
+    done = subscribed.gitreg("update", "adds")
+    assert done.returncode == 4 and "cannot be asked now" in done.stderr, done.stderr
+    assert status(subscribed) == ""
+    assert subscribed.gitreg("update", "ads").returncode == 1

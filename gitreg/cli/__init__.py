@@ -53,6 +53,7 @@ def gitreg() -> None:
 for command in (
     authoring.init,
     authoring.new,
+    authoring.update,
     tracing.trace,
     tracing.reproduce,
     evaluating.evaluate,

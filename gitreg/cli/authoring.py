@@ -11,6 +11,7 @@ from gitreg.cli import output
 
 if TYPE_CHECKING:
     from gitreg.formats import Format
+    from gitreg.updater import Update
 
 
 @click.command()
@@ -230,3 +231,68 @@ def _text_of(option: str, file: str) -> str:
         raise click.UsageError(f"{option} {file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise click.UsageError(f"{option} {file}: it is not UTF-8") from None
+
+
+@click.command()
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--check", is_flag=True, help="Only tell what there is; exit code 1 when something is newer.")
+@click.option("--push", is_flag=True, help="A branch for each, pushed, and the pull request with gh.")
+@click.option("--remote", metavar="NAME", help="By default what the branch follows, or origin.")
+@output.in_folder
+@output.as_json
+def update(models: tuple[str, ...], check: bool, push: bool, remote: str | None, json_: bool) -> None:
+    """Move models that came from an address or another registry on to what is there now.
+
+    The work tree is edited, for you to look at and to commit; with --push a commit on a branch of its own is
+    made from the default branch, and the artifact goes to your DVC remote.
+    """
+    from gitreg.updater import Updater
+
+    if check and push:
+        raise click.UsageError("--check only tells, and --push changes; choose")
+    with output.transfer("bringing what is new", json_) as told:
+        found = Updater(output.registry(), check, push, remote, told).update(models)
+    if json_:
+        output.print_json([_update_data(one) for one in found])
+    elif not found:
+        output.say("no model came from an address or another registry")
+    else:
+        rows = [[u.name, u.status, u.now or "", u.there or "", u.version or "", u.source] for u in found]
+        output.table(["model", "status", "now", "there", "version here", "from"], rows)
+        for one in found:
+            _say_update(one)
+    failed = [one.error for one in found if one.error]
+    for error in failed:
+        output.say(f"error: {error.message}", err=True)
+        if error.hint:
+            output.say(f"hint: {error.hint}", err=True)
+    if failed or (check and any(one.newer for one in found)):
+        raise SystemExit(max((error.exit_code for error in failed), default=1))
+
+
+def _update_data(one: Update) -> dict[str, Any]:
+    prepared = one.prepared
+    return {
+        "name": one.name,
+        "status": one.status,
+        "source": one.source,
+        "now": one.now,
+        "there": one.there,
+        "version": one.version,
+        "changed": one.changed,
+        "branch": prepared.branch if prepared else None,
+        "commit": prepared.commit if prepared else None,
+        "request": prepared.request if prepared else None,
+        "error": one.error.message if one.error else None,
+    }
+
+
+def _say_update(one: Update) -> None:
+    if one.prepared:
+        output.say(f"{one.name}: branch {one.prepared.branch}, pushed")
+        if one.prepared.request:
+            output.say(f"  {'pull request' if one.prepared.opened else 'open it at'} {one.prepared.request}")
+    elif one.changed:
+        for file in one.changed:
+            output.say(f"  changed  {file}")
+        output.say(f"Next: gitreg check {one.name}, git commit, dvc push")

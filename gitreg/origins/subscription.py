@@ -68,11 +68,11 @@ def name_of(taken: Taken) -> str:
     return taken.tracked.path.rpartition("/")[2]
 
 
-def pointer_of(store: Any, taken: Taken) -> bytes:
+def pointer_of(store: Any, taken: Taken, name: str | None = None) -> bytes:
     """The .dvc file of the artifact, with where it came from."""
     tracked, source = taken.tracked, taken.source
     assert tracked
-    out = {"md5": tracked.md5, "size": tracked.size, "hash": "md5", "path": name_of(taken)}
+    out = {"md5": tracked.md5, "size": tracked.size, "hash": "md5", "path": name or name_of(taken)}
     repo = {"url": source["registry"], "rev": taken.tag, "rev_lock": source["commit"]}
     data: bytes = store.import_file(
         [{key: value for key, value in out.items() if value is not None}],

@@ -62,8 +62,9 @@ def push(store: Store, wanted: Sequence[Tracked]) -> None:
     try:
         with quiet(), Repo(str(store.root)) as repo:
             for remote in sorted({t.remote for t in wanted}, key=str):
-                hashes = [t.md5 for t in wanted if t.remote == remote]
-                repo.cloud.push([HashInfo("md5", md5) for md5 in hashes], remote=remote)
+                ours = [t for t in wanted if t.remote == remote]
+                hashes = {md5 for t in ours for md5 in (t.md5, *(store.listed(t.md5) or ()))}
+                repo.cloud.push([HashInfo("md5", md5) for md5 in sorted(hashes)], remote=remote)
     except Exception as error:  # each kind of remote has errors of its own
         raise Outside(f"dvc push: {str(error) or type(error).__name__}", _remote_hint(error)) from error
 
