@@ -116,6 +116,7 @@ _LISTED = (
         ("tensorflow>=2.16",),
         ("names", "signature"),
         "tensorflow",
+        "tensorflow",
         unsafe=frozenset([formats.SAVED_MODEL.key, formats.GRAPH_DEF.key]),
     ),
 )

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gitreg import load_raw_model
+from gitreg import DataType, ModelSchema, ModelSchemaItem, builder, load_raw_model
+from gitreg.declared import Batching
+from gitreg.errors import Refused
 from gitreg.isolated.flavors import Field
 from gitreg.isolated.flavors.huggingface import HuggingFace
 from gitreg.isolated.flavors.keras import Keras
 from gitreg.isolated.flavors.tensorflow import TensorFlow
+from gitreg.packages import Parts, contents_of
+from gitreg.packages.triton import config_text
 from tests.flavored import is_verified, raw_answers, same, samples_of, shop_with, triton, triton_answers
 from tests.support import Workshop, needs_triton
 
@@ -336,7 +341,7 @@ def test_a_saved_model_answers_by_its_signature(shop: Workshop) -> None:
 
 def test_a_graph_that_is_not_trusted_writes_nothing(shop: Workshop, workshop: Workshop) -> None:
     source = shop.root.parent / "saved"
-    with pytest.raises(PermissionError, match="a SavedModel is a program"):
+    with pytest.raises(PermissionError, match="a TensorFlow graph is a program"):
         TensorFlow(str(source), settings())
     done = workshop.gitreg("new", "graph", "--from", source, "--option", "signature=note")
     assert done.returncode == 0 and "SavedModel) runs code when it is loaded" in done.stdout, done.stderr
@@ -346,6 +351,52 @@ def test_a_graph_that_is_not_trusted_writes_nothing(shop: Workshop, workshop: Wo
     assert not (shop.root.parent / "written").exists()
     note = TensorFlow(str(source), settings(["pickle"], signature="note"))
     assert note.describe()["outputs"] == [{"name": "z", "data_type": "float", "shape": [1]}]
+
+
+def test_a_frozen_graph_has_its_placeholders_asked(shop: Workshop, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, [None, 2], name="x")
+        tf.multiply(x, 3.0, name="tripled")
+    file = tmp_path / "frozen.pb"
+    file.write_bytes(graph.as_graph_def().SerializeToString())
+    with pytest.raises(PermissionError):
+        TensorFlow(str(file), settings())
+    model = TensorFlow(str(file), settings(["pickle"]))
+    said = model.describe()
+    assert said["inputs"] == [{"name": "x", "data_type": "float", "shape": [2]}]
+    assert said["outputs"] == [{"name": "tripled", "data_type": "float", "shape": [2]}]
+    assert model.predict({"x": np.ones((1, 2), np.float32)})["tripled"].tolist() == [[3.0, 3.0]]
+    file.write_bytes(b"no graph")
+    with pytest.raises(ValueError, match="neither a SavedModel's folder nor a frozen graph"):
+        TensorFlow(str(file), settings(["pickle"]))
+
+
+def test_triton_s_own_backend_is_told_of_the_signature(shop: Workshop) -> None:
+    """Held against the graph as gitreg reads it; a Triton with this backend is not at hand."""
+    folder = shop.root.parent / "saved"
+    facts = TensorFlow(str(folder), settings(["pickle"], signature="note")).native()
+    assert facts["inputs"] == [{"name": "x", "data_type": "float", "shape": [None, 1]}]
+    schema = ModelSchema(
+        [ModelSchemaItem("x", DataType.FLOAT, [1])], [ModelSchemaItem("z", DataType.FLOAT, [1])]
+    )
+    parts = Parts(
+        name="greeter",
+        type="tensorflow",
+        artifact=builder.local_artifact(folder),
+        schema=schema,
+        batching=Batching(True, 64),
+        options={"signature": "note"},
+        backend="native",
+        native=facts,
+    )
+    said = config_text(parts).decode()
+    assert 'platform: "tensorflow_savedmodel"' in said and "TF_SIGNATURE_DEF" in said
+    assert "0/model.savedmodel/saved_model.pb" in contents_of("triton", parts)
+    wrong = ModelSchema(schema.input_schema, [ModelSchemaItem("y", DataType.DOUBLE, [1])])
+    with pytest.raises(Refused, match="output 'y' is not in the graph"):
+        contents_of("triton", replace(parts, schema=wrong))
 
 
 @pytest.mark.parametrize("kept", [0, 0.5])

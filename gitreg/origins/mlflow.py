@@ -89,9 +89,10 @@ def _asked(uri: str, place: Path) -> dict[str, Any]:
         kind, why = told["error"]
         why = cleaned_text(why)
         if kind == "missing":
-            raise Refused(
-                f"{uri} needs MLflow, which is not installed here: {why}", "pip install 'gitreg[mlflow]'"
-            )
+            # Stores in a database need more than the extra brings.
+            whole = "sqlalchemy" in why or "alembic" in why
+            hint = "pip install mlflow" if whole else "pip install 'gitreg[mlflow]'"
+            raise Refused(f"{uri} needs MLflow, which is not installed here: {why}", hint)
         if kind == "refused":
             raise Refused(f"{uri}: {why}")
         raise Outside(f"{uri}: {why}", "MLFLOW_TRACKING_URI names the tracking server or store")

@@ -118,6 +118,12 @@ def _onnx(parts: Parts) -> tuple[Layout, list[str]]:
         if graph not in files:
             raise Refused("the artifact's folder has no .onnx file")
         files["model.onnx"] = files.pop(graph)
+    flat, mistakes = _held(parts)
+    return Layout("onnxruntime", "model.onnx", files, flat=frozenset(flat)), mistakes
+
+
+def _held(parts: Parts) -> tuple[set[str], list[str]]:
+    """The schema against what the graph has, where that is known: the flat outputs, and what differs."""
     flat: set[str] = set()
     mistakes = [
         f"the graph calls {declared!r} {own!r}, and the backend has no other names"
@@ -134,7 +140,7 @@ def _onnx(parts: Parts) -> tuple[Layout, list[str]]:
         if side == "inputs" and not mistakes:
             left = sorted(set(graph_has) - {item.name for item in items})
             mistakes += [f"the graph's input {name!r} is not in the schema" for name in left]
-    return Layout("onnxruntime", "model.onnx", files, flat=frozenset(flat)), mistakes
+    return flat, mistakes
 
 
 def _against(
@@ -196,7 +202,13 @@ def _places(side: str, names: Sequence[str]) -> Iterator[str]:
 def _tensorflow(parts: Parts) -> tuple[Layout, list[str]]:
     files = parts.artifact.files
     if any(name in files for name in ("saved_model.pb", "saved_model.pbtxt")):
-        return Layout("tensorflow", "model.savedmodel", files, "tensorflow_savedmodel"), []
+        flat, mistakes = _held(parts)
+        signature = parts.options.get("signature")
+        chosen = {"TF_SIGNATURE_DEF": str(signature)} if signature else {}
+        folder = Layout(
+            "tensorflow", "model.savedmodel", files, "tensorflow_savedmodel", chosen, frozenset(flat)
+        )
+        return folder, mistakes
     if len(files) == 1 and next(iter(files)).endswith(".pb"):
         graph = {"": _only_file(parts)}
         return Layout("tensorflow", "model.graphdef", graph, "tensorflow_graphdef"), []
