@@ -52,6 +52,7 @@ class Task:
         free: expect no particular outputs; answers come without a batch dimension where the model
             has none.
         describe: ask the model for its own schema, and nothing else (flavors alone).
+        convert: after the samples, write the model as ONNX to this path, of this `opset`.
         native: also ask it what Triton's own backend must know of it (flavors alone).
         blocks: answer these instead of samples, `batch` rows at a time.
     """
@@ -69,6 +70,8 @@ class Task:
     free: bool = False
     describe: bool = False
     native: bool = False
+    convert: str = ""
+    opset: int | None = None
     blocks: tuple[Block, ...] = ()
     batch: int = 1
 
@@ -279,6 +282,8 @@ def _written(task: Task | Call) -> dict[str, Any]:
         "free": task.free,
         "describe": task.describe,
         "native": task.native,
+        "convert": task.convert,
+        "opset": task.opset,
         "blocks": [asdict(block) for block in task.blocks],
         "batch": task.batch,
         "keep": keep,
@@ -295,6 +300,7 @@ _STEPS = {
     "load": "could not be loaded from the package",
     "predict": "failed to predict",
     "save": "could not be saved and loaded again",
+    "convert": "could not be converted",
     "find": "could not be imported",
     "call": "failed",
 }

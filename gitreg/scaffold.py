@@ -38,6 +38,7 @@ class NewModel:
         title: the name people say, where it is no valid one.
         options, trust: for the loader of the type.
         image: the container image that it is served in; without an artifact, that it is.
+        lineage: where it comes from, when that is known, and not to be looked for.
         template, given: the template that it is made from, and the values for its placeholders.
         told: is told how many bytes of how many have been brought from elsewhere.
         imported: whether the artifact of another registry is brought, or only named.
@@ -59,6 +60,7 @@ class NewModel:
     given: Mapping[str, str] = field(default_factory=dict)
     told: Callable[[int, int], None] | None = None
     imported: bool = True
+    lineage: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -286,6 +288,8 @@ class _Adder:
 
     def trace(self, brought: Brought, requirements: Any) -> dict[str, Any]:
         """Where the model came from, as far as it can be known."""
+        if self.asked.lineage:
+            return dict(self.asked.lineage)
         outside = [*brought.taken, *([brought.place] if brought.place else [])]
         if not outside:
             return {}

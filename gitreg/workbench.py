@@ -276,6 +276,17 @@ class Workbench:
             raise builder.failure(parts, outcome)
         return manifest, asked, outcome
 
+    def parts(self, model: str) -> tuple[Parts, Manifest]:
+        """What a model that can be loaded is made of; its artifact is in the cache.
+
+        Raises:
+            InvalidFiles: the manifest has problems.
+            Refused: loading it would run code that its manifest does not trust.
+            NotSupported: nothing here loads its type.
+        """
+        manifest, parts = self._sound(model)
+        return parts, manifest
+
     def _sound(self, model: str) -> tuple[Manifest, Parts]:
         """What a model that can be loaded is made of; its artifact is in the cache."""
         gathered = self.registry.gather(self.registry.manifest_file(model))

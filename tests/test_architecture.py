@@ -16,7 +16,7 @@ HOUSE = Path(gitreg.__file__).parent
 ORDER = ("DOOR", "WORK", "HAND", "RULE", "WORD")
 ROOMS = {
     "DOOR": "__init__ __main__ cli",
-    "WORK": "registry repository worktree workbench builder gather checker packager loader verifier starter scaffold origins updater inference detection snapshot planner rules doors review uncommitted overtaken rendering needs applier promoter bumper resolver warden doctor fsck clones places load shelf loaded puller provenance demands site known reproducer evaluator heldout metricsfile readable catalog contents indexer searcher",
+    "WORK": "registry repository worktree workbench builder gather checker packager loader verifier starter scaffold origins updater inference detection snapshot planner rules doors review uncommitted overtaken rendering needs applier promoter bumper resolver warden doctor fsck clones places load shelf loaded puller provenance demands site known reproducer evaluator converter heldout metricsfile readable catalog contents indexer searcher",
     "HAND": "manifest datafiles git store source isolation folders memo ledger server forge caches dvcsettings pipelines index",
     "RULE": "documents schema imports packages formats flavors mlmodel stagefile history plan compatibility gates patterns clauses edits sheet inputs required sections query fields values comparison graph columns measures",
     "WORD": "names versions model declared desired recorded errors reports version addresses redaction catalogued plaindata",
@@ -70,7 +70,8 @@ def test_what_packages_carry_needs_nothing_but_numpy_and_triton() -> None:
 
 
 def test_flavors_need_nothing_but_numpy_and_their_framework_and_that_late() -> None:
-    for file in (HOUSE / "isolated" / "flavors").glob("*.py"):
+    folders = (HOUSE / "isolated" / name for name in ("flavors", "converters"))
+    for file in [file for folder in folders for file in folder.glob("*.py")]:
         early = [node for node in SYNTAX[file].body if isinstance(node, (ast.Import, ast.ImportFrom))]
         names = {name.partition(".")[0] for name in imported(ast.Module(early, []))}
         assert names <= {*sys.stdlib_module_names, "numpy", "gitreg"}, file.name
@@ -121,6 +122,15 @@ def test_the_command_line_starts_without_what_is_slow_to_import() -> None:
     assert not {"dvc", "git", "numpy", "jsonschema", "yaml", "rich", "google", "packaging"} & set(
         loaded.split()
     )
+
+
+def test_a_framework_is_imported_by_nobody_but_who_uses_it() -> None:
+    code = "import gitreg.loader, gitreg.flavors, gitreg.registry, gitreg.converter, gitreg.packages.native, sys;"
+    code += "print(*{m.partition('.')[0] for m in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    frameworks = {"onnxruntime", "sklearn", "skops", "xgboost", "lightgbm", "torch", "mlflow", "tensorflow"}
+    more = {"keras", "transformers", "onnx", "skl2onnx", "onnxmltools", "pandas", "scipy"}
+    assert not (frameworks | more) & set(loaded.split())
 
 
 def test_every_public_name_resolves_and_no_other() -> None:

@@ -155,6 +155,10 @@ def _run(task, result, go):
     result.pop("sample", None)
     if task["free"]:
         return
+    if task["convert"]:
+        result["step"] = "convert"
+        _beside("converters/to_onnx").write(wrapped.model, task["convert"], task["opset"], samples)
+        return
     if samples:
         _check_keys(wrapped, samples[0], known, whole)
     if task["compare"] and not task["custom"]:
