@@ -18,8 +18,8 @@ from gitreg.catalog import Catalog
 from gitreg.errors import Refused
 from gitreg.site import cards, opening, pages, snippets, telling, texts
 from gitreg.site.writing import RECORD
+from tests.support import Workshop, run
 from tests.support import gitreg as command
-from tests.support import run
 from tests.test_catalog import Shelf
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -397,7 +397,7 @@ def test_texts_are_cut_and_cannot_steer() -> None:
 def test_snippets_quote_what_people_wrote(shelf: Shelf) -> None:
     (one, *_) = Catalog(shelf.root).model("churn").versions()
     found = {title: text for title, _, text in snippets.of(one, {"x": [1.5, 2]}, "https://a.b/c; rm -rf /")}
-    assert "dvc artifacts get 'https://a.b/c; rm -rf /' churn --rev churn@v1.1.0 -o churn" in found["DVC"]
+    assert "dvc artifacts get 'https://a.b/c; rm -rf /' churn --rev v1.1.0 -o churn" in found["DVC"]
     body = '{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.5, 2]}]}'
     assert f"-d '{body}'" in found["Triton over HTTP"]
     assert 'gitreg.load_model("models:/churn/1.1.0"' in found["Python"]
@@ -408,6 +408,22 @@ def test_versions_share_what_is_the_same(shelf: Shelf) -> None:
     told = telling.pooled({"versions": [{"inputs": [1], "tag": "a"}, {"inputs": [1], "tag": "b"}]})
     assert told["pool"] == [[1]]
     assert [one["inputs"] for one in told["versions"]] == [0, 0]
+
+
+def test_snippets_do_what_they_say(workshop: Workshop) -> None:
+    assert workshop.gitreg("apply").returncode == 0
+    catalog = Catalog(workshop.root)
+    (one,) = catalog.model("adder").versions()
+    found = {
+        title: text
+        for title, _, text in snippets.of(one, pages.Extras(catalog).samples([one]).of(one).first, ".")
+    }
+    said = run(sys.executable, "-c", found["Python"], cwd=workshop.root).stdout
+    assert "6, 7" in said and "'y'" in said
+    for line in found["Command line"].splitlines():
+        assert workshop.gitreg(*line.split()[1:]).returncode == 0, line
+    run(sys.executable, "-m", *found["DVC"].split(), cwd=workshop.root)
+    assert (workshop.root / "adder" / "number.txt").read_text() == "5"
 
 
 # Addresses -------------------------------------------------------------------------------------------

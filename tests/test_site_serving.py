@@ -358,3 +358,29 @@ def test_open_serves_and_prints_the_page(workshop: Workshop) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/version\.html#adder@1\.0\.0&token=[\w-]+\n", address)
+
+
+def test_a_version_that_is_left_blank_is_offered_too(workshop: Workshop) -> None:
+    workshop.manifest(version=None)
+    workshop.commit("blank")
+    with serving(workshop.root) as one:
+        (draft,) = order(one, "/api/offers", {})[1]["drafts"]
+        assert (draft["model"], draft["version"], draft["new"], draft["dirty"]) == (
+            "adder",
+            "1.0.0",
+            True,
+            [],
+        )
+        (workshop.adder / "notes.txt").write_text("x")
+        (draft,) = order(one, "/api/offers", {})[1]["drafts"]
+        assert draft["dirty"] == ["models/adder/notes.txt"]
+
+
+def test_what_is_wrong_in_gitreg_is_told_in_the_terminal_and_not_to_the_browser(workshop: Workshop) -> None:
+    told: list[str] = []
+    with serving(workshop.root, tell=told.append) as one:
+        objects = workshop.root / ".git" / "HEAD"
+        objects.unlink()
+        objects.mkdir()
+        status, text, _ = ask(one, "GET", "/")
+        assert status == 500 and "Traceback" not in text

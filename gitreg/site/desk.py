@@ -14,7 +14,7 @@ from typing import Any
 
 from gitreg import planner, promoter
 from gitreg.desired import Action
-from gitreg.errors import InvalidFiles, Refused, Usage
+from gitreg.errors import GitregError, InvalidFiles, Refused, Usage
 from gitreg.git import objects, refs
 from gitreg.names import NAME, VERSION
 from gitreg.planner import Planned
@@ -25,6 +25,8 @@ from gitreg.site.texts import text
 DEEDS = ("promote", "demote", "rollback", "register")
 WAYS = ("branch", "push", "apply")
 _MOST_NOTE, _MOST_PATCH = 4000, 20_000
+# Manifests that leave their version blank, of which the content is looked at to tell it.
+_MOST_BLANK = 100
 
 
 class Desk:
@@ -54,24 +56,37 @@ class Desk:
         from gitreg import git
 
         known = registry.records()
+        blank = [manifest.name for manifest in registry.manifests() if manifest.version is None]
+        next_ = self._next(registry, blank)
         changed = set(git.changed(self.root)) if git.git_folder(self.root) else set()
         found = []
         for manifest in registry.manifests():
             record = known.get(manifest.name)
-            if manifest.version is None or (record and manifest.version in record.versions):
+            version = manifest.version or next_.get(manifest.name)
+            if version is None or (record and version in record.versions):
                 continue
             folder = manifest.file.rpartition("/")[0]
             dirty = [path for path in changed if path.startswith(f"{folder}/")] if folder else list(changed)
             found.append(
                 {
                     "model": manifest.name,
-                    "version": manifest.version,
+                    "version": version,
                     "file": text(manifest.file),
                     "new": not record or not record.versions,
                     "dirty": [text(path) for path in sorted(dirty)[:5]],
                 }
             )
         return found
+
+    def _next(self, registry: Registry, models: Sequence[str]) -> dict[str, str]:
+        """The versions that manifests which leave them blank would get, as far as that can be told."""
+        if not models or len(models) > _MOST_BLANK:
+            return {}
+        try:
+            planned = registry.plan(models=models)
+        except GitregError:
+            return {}
+        return {a.model: a.version for a in planned.actions if a.kind == "register"}
 
     # Look, then do ------------------------------------------------------------------------------
 

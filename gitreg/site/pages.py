@@ -54,6 +54,7 @@ class Pages:
     def __init__(self, catalog: Catalog, live: bool = False) -> None:
         self.catalog, self.live = catalog, live
         self.extras = Extras(catalog)
+        self.once = telling.Once()
 
     # What all pages know ------------------------------------------------------------------------
 
@@ -155,7 +156,8 @@ class Pages:
             card: of the model, in Markdown.
         """
         stages = self.stages
-        told = telling.model(one, versions, list(stages), comparison.directions(stages), samples, self.place)
+        ways = comparison.directions(stages)
+        told = telling.model(one, versions, list(stages), ways, samples, self.place, self.once)
         data = telling.script("model", one.name, telling.pooled(told))
         yield f"models/{one.name}/data.js", data.encode()
         yield (

@@ -193,10 +193,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._refuse(403, "asked for by another site")
             return
         try:
-            if path == "api/stamp":
-                self._json(200, self.server.owner.stamp())
-                return
-            found = Pages(self.server.owner.catalog, live=True).get(path)
+            found = self._found(path)
         except GitregError as error:
             self._refuse(500, error.message)
             return
@@ -206,10 +203,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if found is None:
             self._refuse(404, "there is no such page")
         else:
-            ending = path.rpartition(".")[2] if "." in path else "html"
+            ending = path.rpartition(".")[2] if "." in path else "json" if path else "html"
             self._send(200, _KINDS.get(ending, "text/plain; charset=utf-8"), found)
 
     do_HEAD = do_GET
+
+    def _found(self, path: str) -> bytes | None:
+        owner = self.server.owner
+        if path == "api/stamp":
+            return json.dumps(owner.stamp()).encode()
+        return Pages(owner.catalog, live=True).get(path)
 
     def do_POST(self) -> None:
         owner = self.server.owner
@@ -232,17 +235,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not length.isdigit() or len(length) > 9 or int(length) > _MOST_BODY:
             self._refuse(413, "an order is short")
             return
+        body = self.rfile.read(int(length))
         try:
-            said = json.loads(self.rfile.read(int(length)))
-            if not isinstance(said, dict):
-                raise Usage("an order is an object")
-            self._json(200, owner.order(self.path, said))
-        except GitregError as error:
-            self._json(409, trouble(error))
+            said = json.loads(body)
         except (ValueError, RecursionError):
             self._refuse(400, "an order is JSON")
+            return
+        try:
+            if not isinstance(said, dict):
+                raise Usage("an order is an object")
+            status, answer = 200, owner.order(self.path, said)
+        except GitregError as error:
+            status, answer = 409, trouble(error)
         except Exception:
             self._defect()
+            return
+        self._json(status, answer)
 
     # Parts --------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ What people wrote gets into them as JSON or a quoted word of a shell, and in no 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -24,7 +25,7 @@ _KINDS = {
     "float": "FP32",
     "double": "FP64",
 }
-_MOST_VALUES, _MOST_LENGTH = 64, 2000
+_MOST_VALUES, _MOST_LENGTH, _MOST_SHOWN = 64, 2000, 300
 
 
 def of(one: ModelVersion, sample: Mapping[str, Any] | None, place: str) -> list[list[str]]:
@@ -34,7 +35,7 @@ def of(one: ModelVersion, sample: Mapping[str, Any] | None, place: str) -> list[
         sample: the first one of the model's own, if it can be shown.
         place: the registry's path or address.
     """
-    found = [["Python", "python", _python(one, place)], ["Command line", "shell", _commands(one)]]
+    found = [["Python", "python", _python(one, sample, place)], ["Command line", "shell", _commands(one)]]
     body = _request(one, sample) if sample is not None else None
     if body:
         found.append(["Triton over HTTP", "shell", _curl(one, body)])
@@ -43,12 +44,19 @@ def of(one: ModelVersion, sample: Mapping[str, Any] | None, place: str) -> list[
     return found
 
 
-def _python(one: ModelVersion, place: str) -> str:
-    names = ", ".join(f"{json.dumps(item['name'][:80])}: ..." for item in one.inputs[:6])
+def _python(one: ModelVersion, sample: Mapping[str, Any] | None, place: str) -> str:
+    names = ", ".join(f"{item['name'][:80]!r}: ..." for item in one.inputs[:6])
+    inputs = f"{{{names}}}"
+    if (
+        sample is not None
+        and len(said := repr(sample)) <= _MOST_SHOWN
+        and not re.search(r"\b(nan|inf)\b", said)
+    ):
+        inputs = said
     return (
         "import gitreg\n\n"
         f"model = gitreg.load_model({json.dumps(one.uri)}, registry={json.dumps(place)})\n"
-        f"model.predict({{{names}}})"
+        f"print(model.predict({inputs}))"
     )
 
 
@@ -61,7 +69,7 @@ def _curl(one: ModelVersion, body: str) -> str:
 
 
 def _dvc(one: ModelVersion, place: str) -> str:
-    return f"dvc artifacts get {shlex.quote(place)} {one.model} --rev {shlex.quote(one.tag)} -o {one.model}"
+    return f"dvc artifacts get {shlex.quote(place)} {one.model} --rev v{one.version} -o {one.model}"
 
 
 def _request(one: ModelVersion, sample: Mapping[str, Any]) -> str | None:

@@ -7,9 +7,10 @@ Data files and templates take the same data, so a page and the script on it neve
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import marshal
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from gitreg import formats, graph
 from gitreg.catalogued import ModelVersion, ModelVersionStage, RegisteredModel
@@ -20,10 +21,30 @@ from gitreg.site.texts import number, text
 
 # Characters: of a text, of what the registry's table says of a model, of a word in it.
 _MOST_TEXT, _MOST_SHORT, _MOST_WORD = 5_000, 140, 60
-_MOST_ROWS, _MOST_TAGS, _MOST_OWNERS = 500, 12, 8
+_MOST_ROWS, _MOST_TAGS, _MOST_OWNERS, _MOST_NODES = 500, 12, 8, 60
 _FORMATS = {one.key: one for one in formats.FORMATS}
+_MOST_KNOWN = 20_000
 # Keys whose values versions of a model often share: they are written once.
 POOLED = ("inputs", "outputs", "requirements", "samples", "tags", "params", "owners", "problems", "artifact")
+
+T = TypeVar("T")
+
+
+class Once:
+    """Remembers what was made of the same: versions of a model, and models, often say the same things."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bytes], Any] = {}
+
+    def __call__(self, make: Callable[[Any], T], said: Any) -> T:
+        """`make(said)`; `said` is plain data."""
+        key = make.__name__, marshal.dumps(said, 2)  # whose bytes are equal where the data is
+        if key not in self._known:
+            if len(self._known) > _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = make(said)
+        found: T = self._known[key]
+        return found
 
 
 def seconds(moment: datetime) -> int:
@@ -75,6 +96,7 @@ def model(
     ways: Directions,
     samples: Samples,
     place: str,
+    once: Once,
 ) -> dict[str, Any]:
     """A model with its versions.
 
@@ -82,8 +104,9 @@ def model(
         versions: the highest first.
         stages: in the order of registry.yaml.
         place: the registry, as snippets name it.
+        once: for all models of a run.
     """
-    told = [version(v, samples, place) for v in versions]
+    told = [version(v, samples, place, once) for v in versions]
     metrics = dict.fromkeys(name for v in told for name, _ in v["metrics"])
     stays = {stay.tag: stay for v in versions for stay in v.stays}
     used = {stay.stage for stay in stays.values()}
@@ -134,7 +157,7 @@ def _name(who: str) -> str:
 # Versions ---------------------------------------------------------------------------------------
 
 
-def version(one: ModelVersion, samples: Samples, place: str) -> dict[str, Any]:
+def version(one: ModelVersion, samples: Samples, place: str, once: Once) -> dict[str, Any]:
     """All that a page tells of a version."""
     asked = samples.of(one)
     return {
@@ -156,23 +179,31 @@ def version(one: ModelVersion, samples: Samples, place: str) -> dict[str, Any]:
         "type": text(one.type),
         "license": text(one.license),
         "file": text(one.file or ""),
-        "problems": [text(p) for p in one.problems],
-        "owners": [text(owner) for owner in one.owners[:_MOST_ROWS]],
-        "tags": _pairs(one.tags),
-        "params": _pairs(one.params),
+        "problems": once(_texts, list(one.problems)),
+        "owners": once(_texts, list(one.owners)),
+        "tags": once(_pairs, dict(one.tags)),
+        "params": once(_pairs, dict(one.params)),
         "metrics": [[text(n, 200), number(v)] for n, v in list(one.metrics.items())[:_MOST_ROWS]],
-        "inputs": [_item(item) for item in one.inputs[:_MOST_ROWS]],
-        "outputs": [_item(item) for item in one.outputs[:_MOST_ROWS]],
-        "requirements": [text(line) for line in one.requirements[:_MOST_ROWS]],
+        "inputs": once(_items, list(one.inputs)),
+        "outputs": once(_items, list(one.outputs)),
+        "requirements": once(_texts, list(one.requirements)),
         "samples": asked.shown,
         "artifact": _artifact(one),
         "size": one.size,
         "hash": text(one.artifact_hash),
         "digest": text(one.digest),
         "trailers": [[k, text(v)] for k, v in one.trailers.items() if k.startswith("Gitreg-")][:50],
-        "lineage": _lineage(one),
+        "lineage": _lineage(one, once),
         "snippets": snippets.of(one, asked.first, place),
     }
+
+
+def _texts(said: Sequence[str]) -> list[str]:
+    return [text(one) for one in said[:_MOST_ROWS]]
+
+
+def _items(said: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [_item(one) for one in said[:_MOST_ROWS]]
 
 
 def _item(said: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,25 +234,21 @@ def _artifact(one: ModelVersion) -> list[list[str]]:
     return [[name, text(value)] for name, value in lines.items() if value not in (None, "")]
 
 
-def _lineage(one: ModelVersion) -> dict[str, Any]:
+def _lineage(one: ModelVersion, once: Once) -> dict[str, Any]:
     made = graph.of(one)
-    nodes = made.nodes[:60]
+    nodes = made.nodes[:_MOST_NODES]
     kept = {node.id for node in nodes}
     return {
-        "nodes": [
-            {
-                "id": node.id,
-                "kind": node.kind,
-                "label": text(_name(node.label) if node.kind == "by" else node.label, 200),
-                "details": [
-                    [text(k, 60), text(_name(v) if k == "by" else v, 200)]
-                    for k, v in list(node.details.items())[:20]
-                ],
-            }
-            for node in nodes
-        ],
-        "edges": [[e.source, e.target, e.label] for e in made.edges if {e.source, e.target} <= kept],
+        "nodes": [once(_node, [node.id, node.kind, node.label, dict(node.details)]) for node in nodes],
+        "edges": [[e.source, e.target, e.label] for e in made.edges if e.source in kept and e.target in kept],
     }
+
+
+def _node(said: tuple[str, str, str, Mapping[str, str]]) -> dict[str, Any]:
+    id, kind, label, details = said
+    shown = ((k, _name(v) if k == "by" else v) for k, v in list(details.items())[:20])
+    told = [[text(k, 60), text(v, 200)] for k, v in shown]
+    return {"id": id, "kind": kind, "label": text(label, 200), "details": told}
 
 
 # Files of data ----------------------------------------------------------------------------------
@@ -238,10 +265,10 @@ def script(function: str, *arguments: Any) -> str:
 def pooled(told: Mapping[str, Any]) -> dict[str, Any]:
     """A model's data with what versions share written once: places in `pool` instead."""
     pool: list[Any] = []
-    at: dict[str, int] = {}
+    at: dict[bytes, int] = {}
 
     def put(value: Any) -> int:
-        key = json.dumps(value)
+        key = marshal.dumps(value, 2)
         if key not in at:
             at[key] = len(pool)
             pool.append(value)

@@ -28,7 +28,7 @@
 
   function head(model, one) {
     const at = model.versions.indexOf(one);
-    const to = (other, word) => other && el('a', { href: `#${model.name}@${other.version}` }, `${word} ${other.version}`);
+    const to = (other, before, after) => other && el('a', { href: `#${model.name}@${other.version}` }, before, other.version, after);
     return [
       el('nav', { class: 'crumbs', 'aria-label': 'Breadcrumb' }, el('ol', null,
         el('li', null, el('a', { href: `${base}index.html` }, 'Models')),
@@ -44,7 +44,7 @@
         el('ul', null, one.problems.map((problem) => el('li', { dir: 'auto' }, problem)))),
       el('p', { class: 'actions', id: 'actions', 'data-model': model.name, 'data-version': one.version },
         model.latest && model.latest !== one.version && el('a', { class: 'button', href: `${base}compare.html#${model.name}@${one.version},${model.name}@${model.latest}` }, `Compare with ${model.latest}`)),
-      el('nav', { class: 'around', 'aria-label': 'Other versions' }, to(model.versions[at + 1], '←'), to(model.versions[at - 1], '→')),
+      el('nav', { class: 'around', 'aria-label': 'Other versions' }, to(model.versions[at + 1], '← ', ''), to(model.versions[at - 1], '', ' →')),
     ];
   }
 
