@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from common import _MANIFEST, _SAMPLES, ENVIRONMENT, GITREG, run, verdict, workplace
+from common import _MANIFEST, _SAMPLES, ENVIRONMENT, GITREG, launched, run, verdict, workplace
 
 SECONDS, PAGE = 20.0, 300.0
 VERSIONS = 20
@@ -100,10 +100,10 @@ def main() -> None:
         prepare(root, said.models)
         run(GITREG, "search", "metrics.accuracy > 2", cwd=root)  # the index
         run("rm", "-rf", str(site))
-        seconds, built = build(root, site)
+        cost = launched(GITREG, "site", "build", "-o", str(site), cwd=root)
         size = sum(file.stat().st_size for file in site.rglob("*") if file.is_file()) / 1e6
-        print(f"{len(built['written']):,} files, {size:,.0f} MB")
-        verdict(f"site build, {said.models:,} models of {VERSIONS} versions", seconds, SECONDS, "s")
+        print(f"{size:,.0f} MB; {cost['cpu']:.1f} s of CPU, peak {cost['peak_mib']:.0f} MiB")
+        verdict(f"site build, {said.models:,} models of {VERSIONS} versions", cost["seconds"], SECONDS, "s")
         verdict("the first page and what it needs", first_page(site), PAGE, "KB")
         again, built = build(root, site)
         print(f"again: {again:.2f} s, {len(built['written'])} files written")
