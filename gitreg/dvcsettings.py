@@ -6,18 +6,30 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gitreg.errors import Refused
+
+# What may be taken from a registry that is not the user's own: where its remotes are, and how they are asked.
+# Not what names commands (`bearer_token_command`), or files that name some (`configpath`), or weakens TLS.
+_LENT = (
+    *("url", "endpointurl", "region", "port", "user", "account_name", "projectname", "oss_endpoint"),
+    *("profile", "use_ssl", "read_timeout", "connect_timeout", "jobs", "version_aware", "listobjects"),
+    "allow_anonymous_login",
+)
 
 
 def settle(root: Path, cache: Path, source: Path | None) -> None:
     """Let DVC work in a folder that a commit was laid out in: with a cache of its own, and without Git.
+
+    Of the commit's own configuration no more is left than addresses: it may be a stranger's.
 
     Args:
         source: the folder on this machine that the commit comes from; addresses relative to it are meant.
     """
     from configobj import ConfigObj
 
+    _disarm(root / ".dvc" / "config")
     said = ConfigObj(str(root / ".dvc" / "config.local"))
     said["cache"] = {"dir": str(cache)}
     # DVC's readers of Git do not know of clones without content; and its notes are to go with this folder.
@@ -28,22 +40,41 @@ def settle(root: Path, cache: Path, source: Path | None) -> None:
     said.write()
 
 
+def _disarm(file: Path) -> None:
+    """Leave of a configuration what is lent, and nothing else."""
+    from configobj import ConfigObj
+
+    raw = file.read_bytes()
+    left = ConfigObj()
+    for section, values in _remotes(raw).items():
+        left[section] = {key: values[key] for key in _LENT if key in values}
+    core = _parsed(raw).get("core")
+    if isinstance(core, Mapping) and isinstance(core.get("remote"), str):
+        left["core"] = {"remote": core["remote"]}
+    left.filename = str(file)
+    left.write()
+
+
 def kept_inside(config: bytes) -> list[str]:
     """The folders, relative to the root, in which a repository keeps its own artifacts."""
     found = (_inside(values["url"]) for values in _remotes(config).values() if _relative(values["url"]))
     return [place for place in found if place]
 
 
-def _remotes(config: bytes) -> dict[str, Mapping[str, str]]:
+def _parsed(config: bytes) -> Mapping[str, Any]:
     from configobj import ConfigObj, ConfigObjError
 
     try:
-        said = ConfigObj(config.decode("utf-8", "replace").splitlines())
+        said: Mapping[str, Any] = ConfigObj(config.decode("utf-8", "replace").splitlines())
     except ConfigObjError as error:
         raise Refused(f".dvc/config: not a DVC configuration: {error}", "dvc config --list") from None
+    return said
+
+
+def _remotes(config: bytes) -> dict[str, Mapping[str, str]]:
     return {
         section: values
-        for section, values in said.items()
+        for section, values in _parsed(config).items()
         if section.startswith(("remote ", "'remote ")) and isinstance(values, Mapping) and "url" in values
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from gitreg import Registry, load_raw_model
+from gitreg import Registry, dvcsettings, load_raw_model
 from gitreg.errors import Outside, Refused, Usage
 from tests.support import Workshop, run
 from tests.upstream import Upstream
+
+NO_GIT = {**os.environ, "DVC_NO_ANALYTICS": "1"}
 
 
 def names(folder: Path) -> set[str]:
@@ -32,6 +35,27 @@ def test_an_artifact_is_pulled_from_an_address(up: Upstream) -> None:
     again = shop.gitreg("pull", "models:/adder/production", "--registry", str(up.bare), "-o", "out", "--json")
     said = json.loads(again.stdout)
     assert (said["status"], said["version"], said["kind"]) == ("unchanged", "1.0.0", "artifact")
+
+
+def test_a_configuration_elsewhere_lends_its_addresses_and_no_commands(tmp_path: Path) -> None:
+    """AWS's own configuration may name a `credential_process`; DVC's, a command that prints a token."""
+    root = tmp_path / "laid"
+    (root / ".dvc").mkdir(parents=True)
+    (root / ".dvc" / "config").write_text(
+        "[core]\n    remote = store\n    site_cache_dir = /tmp/x\n[cache]\n    dir = /home/ada/.ssh\n"
+        "['remote \"store\"']\n    url = s3://bucket/models\n    endpointurl = http://127.0.0.1:9\n"
+        "    configpath = ../models/aws\n    credentialpath = ../models/aws\n    ssl_verify = false\n"
+        "    access_key_id = theirs\n['remote \"dav\"']\n    url = webdavs://host/x\n"
+        "    bearer_token_command = touch evil\n    keyfile = /home/ada/.ssh/id\n[plots]\n    auto_open = true\n"
+    )
+    dvcsettings.settle(root, tmp_path / "cache", None)
+    said = run(sys.executable, "-m", "dvc", "config", "--list", "--project", cwd=root, env=NO_GIT).stdout
+    assert set(said.split()) == {
+        "remote.store.url=s3://bucket/models",
+        "remote.store.endpointurl=http://127.0.0.1:9",
+        "remote.dav.url=webdavs://host/x",
+        "core.remote=store",
+    }
 
 
 def test_without_a_folder_it_goes_into_one_of_the_models_name(up: Upstream) -> None:
