@@ -426,6 +426,16 @@ def test_snippets_do_what_they_say(workshop: Workshop) -> None:
     assert (workshop.root / "adder" / "number.txt").read_text() == "5"
 
 
+def test_what_is_deregistered_is_told_and_not_offered(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.tag("churn@v1.1.0!#9")
+    shelf.tag("forecast@v2.0.0!#2")
+    build(shelf, tmp_path / "out")
+    churn, forecast = (tmp_path / "out" / f"models/{name}/index.html" for name in ("churn", "forecast"))
+    assert "models:/churn/1.0.0" in churn.read_text() and "models:/churn/1.1.0" not in churn.read_text()
+    assert "every version is deregistered" in forecast.read_text()
+    assert "How to load it" not in forecast.read_text()
+
+
 # Addresses -------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import html
 import os
 import tempfile
@@ -60,6 +61,7 @@ def browse(address: str) -> bool:
         to = html.escape(address, quote=True)
         stream.write('<!doctype html><meta charset="utf-8"><title>gitreg</title>')
         stream.write(f'<meta http-equiv="refresh" content="0;url={to}"><a href="{to}">gitreg</a>')
+    atexit.register(Path(name).unlink, missing_ok=True)
     timer = threading.Timer(_KEPT, lambda: Path(name).unlink(missing_ok=True))
     timer.daemon = True
     timer.start()

@@ -69,7 +69,7 @@
     return el('tr', null,
       el('th', { scope: 'row' }, el('a', { href: link }, row.name),
         row.deprecated && el('span', { class: 'mark warn' }, 'deprecated'),
-        row.problems && el('span', { class: 'mark warn', title: 'Today\'s schema would refuse its manifest' }, 'old manifest'),
+        row.problems && el('span', { class: 'mark warn', title: 'By today\'s rules; its page has them' }, 'manifest problems'),
         (row.title || row.about) && el('span', { class: 'about', dir: 'auto' }, row.title || row.about)),
       el('td', { class: 'num' }, to(row.latest)),
       stages.map((stage) => el('td', { class: stage === 'production' ? 'num hot' : 'num' }, to(row.at.get(stage)))),
