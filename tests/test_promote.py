@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -448,3 +449,22 @@ def test_predict_asks_the_version_that_is_in_a_stage(workshop: Workshop) -> None
     assert "y = [101, 102]" in ok(workshop.gitreg("predict", "adder"))
     assert "y = [6, 7]" in ok(workshop.gitreg("predict", "adder#staging"))
     assert "y = [6, 7]" in ok(workshop.gitreg("predict", "models:/adder/1"))
+
+
+def test_a_registry_without_dvc_promotes_images(workshop: Workshop) -> None:
+    """Its models have no artifacts, so nobody ever said `dvc init`."""
+    shutil.rmtree(workshop.root / ".dvc")
+    shutil.rmtree(workshop.adder)
+    (workshop.root / "dvc.yaml").unlink()
+    image = f"ghcr.io/acme/net@sha256:{'0' * 64}"
+    file = workshop.root / "models" / "net" / "model.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"name": "net", "version": "1.0.0", "type": "image", "image": image}))
+    workshop.commit("an image")
+    assert workshop.gitreg("apply").returncode == 0
+    (workshop.root / "notes.txt").write_text("later")
+    workshop.commit("later")
+    for stage in ("staging", "production"):
+        done = workshop.gitreg("promote", "net@1.0.0", stage, "--apply")
+        assert done.returncode == 0, done.stderr
+    assert workshop.gitreg("build", "net#production", "--format", "raw").returncode == 0

@@ -264,6 +264,7 @@ class Store:
         """
         from configobj import ConfigObj
 
+        (other / ".dvc").mkdir(exist_ok=True)  # a registry whose models have no artifacts may have none
         lent = ConfigObj(str(other / ".dvc" / "config.local"))
         for name in ("config", "config.local"):
             for section, said in ConfigObj(str(self.root / ".dvc" / name)).items():
