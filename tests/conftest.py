@@ -32,6 +32,9 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> None:
         GIT_COMMITTER_EMAIL="ada@example.org",
         DVC_NO_ANALYTICS="1",
         NO_COLOR="1",
+        # Two workers and their children share the cores: threads that wait for each other spin.
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
     )
 
 

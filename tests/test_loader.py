@@ -267,7 +267,7 @@ def changed(package: Path, place: Path, file: str, text: str | None) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("kind", ["template", "pmml", "image"])
+@pytest.mark.parametrize("kind", ["template", "mleap", "image"])
 def test_a_type_without_a_loader_is_a_not_implemented_error_that_names_it(
     one: Path, tmp_path: Path, kind: str
 ) -> None:
