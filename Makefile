@@ -1,11 +1,11 @@
 # Two commands do everything on a machine with Python, Git and make:
 #   make demo   build this repository's own models, serve them with Triton, ask each a question
-#   make test   the whole suite
+#   make test   lint, types and the tests; `make slow` has the rest: kills, races, the largest frameworks
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test lint types tests benchmarks clean
+.PHONY: demo test lint types tests slow benchmarks clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python scripts/demo.py
@@ -20,7 +20,10 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 tests: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 benchmarks: $(VENV)/.dev
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

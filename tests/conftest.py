@@ -16,6 +16,17 @@ from tests.upstream import Upstream, make_upstream
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Kills, races and the largest frameworks: `make slow`, which CI runs beside `make test`.
+SLOW = {"test_convert", "test_frameworks", "test_killed", "test_mlflow", "test_races"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow ones."""
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No configuration from outside, one author, no network."""
