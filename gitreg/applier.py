@@ -360,9 +360,6 @@ class Applier:
             fcntl.flock(stream, fcntl.LOCK_EX)
             transactions.recover(self.root)
             folders.sweep(folder / "gitreg")
-            for left in (folder / "gitreg").glob(f"{folders.ASIDE}*"):
-                if not (left / "lock").exists():  # whose owner was removing it
-                    shutil.rmtree(left, ignore_errors=True)
             shutil.rmtree(self.aside, ignore_errors=True)
             self.aside.mkdir()
             try:

@@ -72,13 +72,24 @@ def _disk(where: Path) -> Iterator[None]:
 def sweep(beside: Path) -> None:
     """Remove the hidden folders of builders that are no longer alive."""
     for folder in beside.glob(f"{ASIDE}*"):
-        with contextlib.suppress(OSError), open(folder / "lock") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where a builder lives
+        if is_dead(folder):
             shutil.rmtree(folder, ignore_errors=True)
     for folder in beside.glob(f"{_STARTING}*"):
         with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime > _STARTED_BY_NOW:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_dead(folder: Path) -> bool:
+    """Whether nobody builds in a hidden folder any more."""
+    try:
+        with open(folder / "lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where a builder lives
+    except FileNotFoundError:
+        return True  # it has a lock for as long as it has its name: somebody was, or is, removing it
+    except OSError:
+        return False
+    return True
 
 
 def put(new: Path, destination: Path) -> None:

@@ -138,7 +138,17 @@ class Repository:
         """An empty folder on the registry's own file system, gone when the block ends."""
         from gitreg import folders
 
-        place = self.git_folder
-        beside = place / "gitreg" if place else self.root
-        with folders.aside(caches.place("scratch") if self.bare else beside) as folder:
+        with folders.aside(self._beside) as folder:
             yield folder
+
+    def sweep(self) -> None:
+        """Remove the scratch folders of processes that were killed."""
+        from gitreg import folders
+
+        folders.sweep(self._beside)
+
+    @property
+    def _beside(self) -> Path:
+        if self.bare:
+            return caches.place("scratch")
+        return self.git_folder / "gitreg" if self.git_folder else self.root

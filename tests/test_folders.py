@@ -177,6 +177,16 @@ def test_what_a_killed_builder_left_is_swept_by_the_next(
     assert everything(tmp_path) == []
 
 
+def test_what_one_left_that_was_killed_as_it_removed_its_folder_is_swept_too(
+    tmp_path: Path, builder: subprocess.Popen[str]
+) -> None:
+    builder.send_signal(signal.SIGKILL)
+    builder.wait()
+    next(tmp_path.glob(".gitreg-*/lock")).unlink()  # `rmtree` takes files in no order
+    folders.sweep(tmp_path)
+    assert everything(tmp_path) == []
+
+
 def test_a_living_builder_is_left_alone(tmp_path: Path, builder: subprocess.Popen[str]) -> None:
     folders.sweep(tmp_path)
     (kept,) = tmp_path.glob(".gitreg-*")

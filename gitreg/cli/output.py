@@ -71,7 +71,9 @@ def registry(where: str | None = None) -> Registry:
     """
     from gitreg.registry import Registry
 
-    return _telling(lambda: Registry(where or "."))
+    found = _telling(lambda: Registry(where or "."))
+    found.sweep()  # what a killed command left takes no room for longer than until the next one
+    return found
 
 
 def catalog(where: str | None = None) -> Catalog:

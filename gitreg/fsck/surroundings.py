@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Collection, Iterator
@@ -108,7 +107,7 @@ def leftovers(registry: Registry, at: Tip | None) -> Iterator[Finding]:
     for lock in sorted(_old_locks(folder)):
         text = f"{lock} is left of a process that was killed: nobody can write that reference"
         yield Finding("leftover", "note", text, f"rm -f -- {quoted(str(lock))}")
-    for scratch in sorted(_dead_folders(folder / "gitreg")):
+    for scratch in sorted(filter(folders.is_dead, (folder / "gitreg").glob(f"{folders.ASIDE}*"))):
         text = f"{scratch} is left of a process that was killed"
         yield Finding("leftover", "note", text, f"rm -rf -- {quoted(str(scratch))}")
     for branch in _merged(registry, at) if at else ():
@@ -127,16 +126,6 @@ def _old_locks(folder: Path) -> Iterator[Path]:
                 yield place
         except OSError:
             continue  # its process is done
-
-
-def _dead_folders(folder: Path) -> Iterator[Path]:
-    for scratch in folder.glob(f"{folders.ASIDE}*"):
-        try:
-            with open(scratch / "lock") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # fails where a builder lives
-        except OSError:
-            continue
-        yield scratch
 
 
 def _merged(registry: Registry, at: Tip) -> list[str]:
