@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gitreg import git
@@ -30,23 +31,34 @@ def find(root: Path, glob: str, commit: str, changed: Collection[str]) -> list[s
         changed: files that the change touches in any case.
     """
     here = git.prefix(root)
-    modified = [p.removeprefix(here) for p in git.changed(root, untracked=False) if p.startswith(here)]
-    places = _places(root, here, glob, commit, {*changed, *modified})
-    return sorted({*modified, *git.untracked(root, places)})
+    with ThreadPoolExecutor(1) as pool:  # Git takes as long for the one as we for the other
+        walk = pool.submit(git.modified, root)
+        places, quiet = _places(root, here, glob, commit, changed)
+        found = set(git.untracked(root, places))
+        modified = {path.removeprefix(here) for path in walk.result() if path.startswith(here)}
+    loud = {folder for path in modified for folder in _above(path)} & quiet
+    return sorted({*found, *modified, *git.untracked(root, sorted(loud))})
 
 
-def _places(root: Path, here: str, glob: str, commit: str, changed: Collection[str]) -> list[str]:
-    """Where to look for files that Git does not know."""
+def _places(
+    root: Path, here: str, glob: str, commit: str, changed: Collection[str]
+) -> tuple[list[str], set[str]]:
+    """Where to look for files that Git does not know; and folders where there is no reason to."""
     plain = _PLAIN.match(glob.removeprefix("./"))
     if not plain:
-        return ["."]
+        return ["."], set()
     above = plain["above"]
     known = objects.folders(root, commit, f"{here}{above}")
     loud = {path.removeprefix(above).partition("/")[0] for path in changed if path.startswith(above)}
     place, name = f"{root}/{above}", plain["name"]  # strings, for there may be thousands
     quiet = {f"{above}{folder}" for folder in known - loud if os.path.isfile(f"{place}{folder}/{name}")}
     places = [one for one in _beside(root, above) if one not in quiet]
-    return places if len(places) <= _MANY else ["."]
+    return (places, quiet) if len(places) <= _MANY else (["."], set())
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders that a file is in."""
+    return (path[: found.start()] for found in re.finditer("/", path))
 
 
 def _beside(root: Path, above: str) -> Iterator[str]:

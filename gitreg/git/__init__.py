@@ -26,6 +26,9 @@ CLONES: set[Path] = set()
 SEALED: set[Path] = set()
 
 
+_MOST_PATHS = 200  # a command line is not endless
+
+
 class Ran(NamedTuple):
     """What a Git command came to."""
 
@@ -181,6 +184,19 @@ def changed(root: Path, paths: Sequence[str] = (".",), untracked: bool = True) -
     others = f"--untracked-files={'all' if untracked else 'no'}"
     out = must(root, ["status", "--porcelain", "-z", "--no-renames", others, "--", *paths])
     return [line[3:] for line in out.split("\0") if len(line) > 3]
+
+
+def modified(root: Path) -> list[str]:
+    """Files below a folder that Git knows and that are not as HEAD has them, relative to the work tree's top.
+
+    As `changed` says, in half its time where there are many: only what looks changed is looked into.
+    """
+    options = ["--name-only", "-z", "--no-renames", "--no-ext-diff"]
+    out = must(root, ["diff-index", *options, "HEAD", "--", "."])
+    suspects = [f":(top,literal){path}" for path in out.split("\0") if path]
+    if not suspects:
+        return []
+    return changed(root, suspects if len(suspects) <= _MOST_PATHS else (".",), untracked=False)
 
 
 def untracked(root: Path, paths: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gitreg.errors import Outside, Refused
-from gitreg.git import client, must, run, top
+from gitreg.git import must, plain, run, top
 
 _OID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
 
@@ -62,7 +62,7 @@ class Reader:
     """Reads objects through one process."""
 
     def __init__(self, root: Path) -> None:
-        self._root, self._git = root, client(root)
+        self._asking = plain.Asking(root)
         # Models are built on several threads: one would read what another one asked for, or wait for ever.
         self._turn = threading.Lock()
 
@@ -71,24 +71,16 @@ class Reader:
 
         Raises:
             Refused: the objects are not those that DVC and GTO can read.
+            Outside: a clone lacks it, and cannot fetch it now.
         """
-        if "\n" in name:
-            return None
         if re.match(r"[0-9a-f]{64}(:|\Z)", name):
             raise Refused(
                 "this repository has SHA-256 objects, and DVC and GTO read SHA-1 alone",
                 "git init --object-format=sha1",
             )
-        try:
-            with self._turn:
-                oid, _, _, data = self._git.get_object_data(name)
-        except (ValueError, BrokenPipeError) as error:
-            if not isinstance(error, BrokenPipeError) and "git returned: b''" not in str(error):
-                return None
-            self._git = client(self._root)  # it ended: an object that it would have had to fetch
-            hint = "is the remote reachable?"
-            raise Outside(f"{name} is not in this clone, and cannot be fetched now", hint) from None
-        return (oid.decode() if isinstance(oid, bytes) else str(oid)), bytes(data)
+        with self._turn:
+            found = self._asking.object(name)
+        return (found.oid, found.data) if found else None
 
     def text(self, commit: str, path: str) -> str | None:
         """A file of a commit; None where there is none, or it is no text."""
@@ -100,7 +92,7 @@ class Reader:
 
     def close(self) -> None:
         """End the process."""
-        self._git.clear_cache()
+        self._asking.close()
 
 
 def write_commit(root: Path, parent: str, files: Mapping[str, bytes | None], message: str) -> str:

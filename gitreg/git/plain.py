@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -76,6 +78,22 @@ def tags(root: Path, models: Iterable[str] | None = None) -> bytes:
     return done.stdout
 
 
+def lines(root: Path, arguments: Sequence[str]) -> Iterator[str]:
+    """What a Git command prints, line by line, while it still works.
+
+    Raises:
+        Outside: it failed.
+    """
+    with tempfile.TemporaryFile() as said:
+        with _started(root, arguments, subprocess.DEVNULL, said) as process:
+            assert process.stdout
+            for line in process.stdout:
+                yield line[:-1].decode("utf-8", "surrogateescape")
+        if process.returncode:
+            said.seek(0)
+            raise Outside(f"git {arguments[0]}: {said.read().decode('utf-8', 'replace').strip()}")
+
+
 def changes(root: Path, old: str, new: str, folders: Sequence[str]) -> list[tuple[str, str]]:
     """(A, M or D, path) of files in some folders that differ between two commits.
 
@@ -97,7 +115,7 @@ def objects(root: Path, names: Sequence[str], most: int = _CHUNK) -> Iterator[Ob
         most: bytes of each that are kept.
     """
     asked = [_NO_OBJECT if _UNASKED.search(name) else name for name in names]
-    with _Asking(root, ["cat-file", "--batch"], asked) as answers:
+    with _asking(root, ["cat-file", "--batch"], asked) as answers:
         for _ in asked:
             yield _object(answers, most)
 
@@ -105,7 +123,7 @@ def objects(root: Path, names: Sequence[str], most: int = _CHUNK) -> Iterator[Ob
 def sizes(root: Path, names: Sequence[str]) -> list[tuple[str, int] | None]:
     """(id, size) of each blob by id or `<commit>:<path>`; None where there is no blob."""
     asked = [_NO_OBJECT if _UNASKED.search(name) else name for name in names]
-    with _Asking(root, ["cat-file", "--batch-check"], asked) as answers:
+    with _asking(root, ["cat-file", "--batch-check"], asked) as answers:
         lines = answers.read().decode("utf-8", "replace").split("\n")
     if len(lines) != len(asked) + 1:
         raise Outside("git cat-file ended early", "git fsck")
@@ -147,37 +165,73 @@ def _object(answers: IO[bytes], most: int) -> Object | None:
     return Object(words[0].decode(), words[1].decode(), size, data)
 
 
-class _Asking:
-    """A Git command that is asked lines from a file (a pipe would have to be fed while Git writes)."""
+class Asking:
+    """A `git cat-file` that answers for as long as this is kept; one that ended is started again."""
 
-    def __init__(self, root: Path, arguments: Sequence[str], lines: Sequence[str]) -> None:
-        self.root, self.arguments, self.lines = root, arguments, lines
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> IO[bytes]:
-        self.input = tempfile.TemporaryFile()
-        self.input.write("".join(f"{line}\n" for line in self.lines).encode("utf-8", "surrogateescape"))
-        self.input.seek(0)
+    def object(self, name: str) -> Object | None:
+        """All of an object, by id or `<commit>:<path>`; None where there is none.
+
+        Raises:
+            Outside: the process ended: a clone lacks the object, and cannot fetch it now.
+        """
+        if _UNASKED.search(name):
+            return None
+        if self._process is None:
+            self._process = _started(self._root, ["cat-file", "--batch"], subprocess.PIPE)
+        asks, answers = self._process.stdin, self._process.stdout
+        assert asks and answers
         try:
-            self.process = subprocess.Popen(
-                ["git", *self.arguments],
-                cwd=self.root,
-                env=sealed(self.root),
-                stdin=self.input,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=_CHUNK,
-            )
-        except FileNotFoundError as error:
-            self.input.close()
-            raise _no_git(self.root) from error
-        assert self.process.stdout
-        return self.process.stdout
+            asks.write(f"{name}\n".encode("utf-8", "surrogateescape"))
+            asks.flush()
+            return _object(answers, sys.maxsize)
+        except (BrokenPipeError, Outside):
+            self.close()
+            hint = "is the remote reachable?"
+            raise Outside(f"{name} is not in this clone, and cannot be fetched now", hint) from None
 
-    def __exit__(self, *_: object) -> None:
-        assert self.process.stdout
-        self.process.stdout.close()  # one that still writes ends by SIGPIPE
-        self.process.wait()
-        self.input.close()
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None:
+            for stream in (process.stdin, process.stdout):
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()  # type: ignore[union-attr]
+            process.wait()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+@contextlib.contextmanager
+def _asking(root: Path, arguments: Sequence[str], lines: Sequence[str]) -> Iterator[IO[bytes]]:
+    """The answers of a Git command that is asked lines from a file: a pipe would have to be fed meanwhile."""
+    with tempfile.TemporaryFile() as asked:
+        asked.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+        asked.seek(0)
+        with _started(root, arguments, asked) as process:  # at its end one that still writes ends by SIGPIPE
+            assert process.stdout
+            yield process.stdout
+
+
+def _started(
+    root: Path, arguments: Sequence[str], asked: IO[bytes] | int, errors: IO[bytes] | int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            ["git", *arguments],
+            cwd=root,
+            env=sealed(root),
+            stdin=asked,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            bufsize=_CHUNK,
+        )
+    except FileNotFoundError as error:
+        raise _no_git(root) from error
 
 
 def _run(root: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
