@@ -1,5 +1,7 @@
-"""Claim: `gitreg plan` of 1,000 models with 115,000 tags takes at most 4 times `git for-each-ref` with the
-same fields, plus start-up, and less than 300 MiB."""
+"""Claim: `gitreg plan` of 1,000 models with 115,000 tags takes at most 4 times `git for-each-ref`, plus
+start-up, and less than 300 MiB.
+
+The first time the tags themselves are read: that is held against a for-each-ref that prints what they say."""
 
 from __future__ import annotations
 
@@ -138,11 +140,12 @@ def main() -> None:
             print(f"{name:13} {seconds:.2f} s")
         said = costs["second"][0]["said"].strip()
         assert said == "would register model-0000@9.0.0", said
-        for kind in costs:
-            times = (best[f"{kind} plan"] - best["start-up"]) / best["same fields"]
-            plain = (best[f"{kind} plan"] - best["start-up"]) / best["for-each-ref"]
-            print(f"{kind} plan without start-up: {plain:.2f} times a plain for-each-ref")
-            verdict(f"{kind} plan of {count} tags, in for-each-ref with its fields", times, TIMES, "times")
+        for kind, floor in (("first", "same fields"), ("second", "for-each-ref")):
+            took = best[f"{kind} plan"] - best["start-up"]
+            what = "for-each-ref with its fields" if floor == "same fields" else "a plain for-each-ref"
+            verdict(
+                f"{kind} plan of {count} tags, less start-up, in {what}", took / best[floor], TIMES, "times"
+            )
             peak = min(cost["peak_mib"] for cost in costs[kind])
             verdict(f"peak memory of the {kind} plan", peak, MEMORY, "MiB")
         if asked.profile:

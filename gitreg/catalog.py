@@ -23,6 +23,7 @@ from gitreg.names import Reference, parse_reference
 if TYPE_CHECKING:
     from gitreg.comparison import Comparison, Diff
     from gitreg.graph import Graph
+    from gitreg.records import Records
 
 _REGISTRY_FILE = "registry.yaml"
 _LAST = 253_402_300_799  # the last second of the year 9999
@@ -142,6 +143,12 @@ class Catalog:
         if said is None:
             self._refuse(wanted.model)
         return _version(wanted.model, said[0].body, said[1]["entry"], said[1]["contents"])
+
+    def records(self) -> Records:
+        """What the tags record of every model."""
+        from gitreg import records
+
+        return self._use(lambda one: records.read(one, self.root))
 
     def history(self, reference: str) -> list[ModelEvent]:
         """What the tags of a model did, in order.

@@ -27,10 +27,11 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS seen (oid TEXT PRIMARY KEY, body TEXT, crc INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS models
     (name TEXT PRIMARY KEY, digest TEXT, summary TEXT, crc INTEGER, body TEXT, body_crc INTEGER);
+CREATE TABLE IF NOT EXISTS standings (name TEXT PRIMARY KEY, digest TEXT, body TEXT, crc INTEGER);
 CREATE TABLE IF NOT EXISTS facts (oid TEXT PRIMARY KEY, body TEXT, crc INTEGER);
 CREATE TABLE IF NOT EXISTS contents (oid TEXT PRIMARY KEY, body BLOB, crc INTEGER);
 """
-_NAMES = ("meta", "seen", "models", "facts", "contents")
+_NAMES = ("meta", "seen", "models", "standings", "facts", "contents")
 # How long others may hold the file before this process does without.
 _PATIENCE = 20.0
 _MOST_VARIABLES = 500
@@ -230,6 +231,36 @@ class Index:
         self.connection.executemany("INSERT OR REPLACE INTO models VALUES (?, ?, ?, ?, ?, ?)", made)
         count = self.connection.execute("SELECT count(*) FROM models").fetchone()[0]
         self._set_meta("models", str(count))
+
+    # Where models stand -------------------------------------------------------------------------
+
+    @property
+    def standing_state(self) -> str | None:
+        """The digest of the references that all models' standings follow from."""
+        return self._meta("standing state")
+
+    def standings(self) -> dict[str, tuple[str, Any]]:
+        """model -> the digest of the references that its standing follows from, and the standing."""
+        assert self.connection
+        rows = self.connection.execute("SELECT name, digest, body, crc FROM standings").fetchall()
+        if (self._meta("standings") or "0") != str(len(rows)):
+            raise Broken
+        for name, digest, body, crc in rows:
+            _hold(crc, name, digest, body)
+        return {name: (digest, json.loads(body)) for name, digest, body, _ in rows}
+
+    def stand(self, rows: Mapping[str, tuple[str, Any]], gone: Iterable[str], state: str) -> None:
+        """Write models' standings, and remove those of others. Only in a transaction of the caller's."""
+        assert self.connection
+        made = []
+        for name, (digest, said) in rows.items():
+            body = json.dumps(said)
+            made.append((name, digest, body, _crc(name, digest, body)))
+        self.connection.executemany("DELETE FROM standings WHERE name = ?", [(name,) for name in gone])
+        self.connection.executemany("INSERT OR REPLACE INTO standings VALUES (?, ?, ?, ?)", made)
+        count = self.connection.execute("SELECT count(*) FROM standings").fetchone()[0]
+        self._set_meta("standings", str(count))
+        self._set_meta("standing state", state)
 
     # What versions' manifests say ---------------------------------------------------------------
 

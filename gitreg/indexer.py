@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,15 +19,15 @@ from gitreg import history
 from gitreg.git import plain
 from gitreg.index import Index
 from gitreg.names import NAME, parse_tag
-from gitreg.recorded import ModelRecord, OddTag, Tag, Version
+from gitreg.recorded import ModelRecord, OddTag, Tag, Version, uncollected
 from gitreg.version import __version__
 from gitreg.versions import order
 
 # Another layout, or another reading of what manifests say, gets another number.
-_LAYOUT = 1
+_LAYOUT = 2
 _CHUNK = 5000
 # Of a tag object of any size, as much as is looked at.
-_MOST_TAG = 256 << 10
+MOST_TAG = 256 << 10
 
 # (what is done, how many of them are, how many there are)
 Progress = Callable[[str, int, int], None]
@@ -48,13 +49,14 @@ def digest(raw: bytes) -> str:
 
 def grouped(raw: bytes) -> Lines:
     """model -> (name, object id) of its tags. Tags of no model's name are none of ours."""
-    groups: Lines = {}
-    for line in raw.decode("utf-8", "surrogateescape").split("\n"):
-        oid, _, name = line.partition(" ")
-        model = re.split("[@#]", name, maxsplit=1)[0]
-        if len(model) < len(name) and "/" not in name:  # which is in no pattern of `plain.tags`
-            groups.setdefault(model, []).append((name, oid))
+    groups: Lines = defaultdict(list)
+    for oid, name, model in _LINE.findall(raw.decode("utf-8", "surrogateescape")):
+        groups[model].append((name, oid))
     return {model: lines for model, lines in groups.items() if NAME.match(model)}
+
+
+# A name with a slash is in no pattern of `plain.tags`.
+_LINE = re.compile(r"^([0-9a-f]+) (([^@#/\n]+)[@#][^/\n]*)$", re.MULTILINE)
 
 
 def digest_of(lines: Sequence[tuple[str, str]]) -> str:
@@ -112,7 +114,7 @@ def told(index: Index, root: Path, model: str, progress: Progress) -> Told:
     """What the tags of one model record, tag by tag; no other model's are read."""
     lines = grouped(plain.tags(root, [model])).get(model, [])
     seen = _seen(index, root, [oid for _, oid in lines], progress)
-    known = _record(model, lines, seen)
+    known = record(model, lines, seen)
     return Told(known, _body(known, seen), {oid: (said[4], said[5]) for oid, said in seen.items()})
 
 
@@ -125,16 +127,14 @@ def _seen(index: Index, root: Path, oids: Sequence[str], progress: Progress) -> 
     new = [oid for oid in dict.fromkeys(oids) if oid not in known]
     for start in range(0, len(new), _CHUNK):
         part = new[start : start + _CHUNK]
-        fresh = {
-            oid: _read(said) for oid, said in zip(part, plain.objects(root, part, _MOST_TAG), strict=True)
-        }
+        fresh = {oid: read(said) for oid, said in zip(part, plain.objects(root, part, MOST_TAG), strict=True)}
         index.see(fresh)
         known.update(fresh)
         progress("tags read", start + len(part), len(new))
     return known
 
 
-def _read(said: plain.Object | None) -> list[Any]:
+def read(said: plain.Object | None) -> list[Any]:
     if said is None or said.kind != "tag":
         return [said.kind if said else "", "", "", 0, "", "", ""]
     head, _, message = said.data.decode("utf-8", "replace").partition("\n\n")
@@ -151,7 +151,7 @@ _HEAD = re.compile(
 )
 
 
-def _record(model: str, lines: Sequence[tuple[str, str]], seen: Mapping[str, list[Any]]) -> ModelRecord:
+def record(model: str, lines: Sequence[tuple[str, str]], seen: Mapping[str, list[Any]]) -> ModelRecord:
     good: list[Tag] = []
     odd: list[OddTag] = []
     for name, oid in lines:
@@ -172,12 +172,13 @@ def _record(model: str, lines: Sequence[tuple[str, str]], seen: Mapping[str, lis
 def _rows(
     index: Index, root: Path, groups: Lines, digests: Mapping[str, str], progress: Progress
 ) -> dict[str, tuple[str, Any, Any]]:
-    seen = _seen(index, root, [oid for lines in groups.values() for _, oid in lines], progress)
     rows = {}
-    for model, lines in groups.items():
-        known = _record(model, lines, seen)
-        made = _body(known, seen)
-        rows[model] = (digests[model], summary(known, made), made)
+    with uncollected():
+        seen = _seen(index, root, [oid for lines in groups.values() for _, oid in lines], progress)
+        for model, lines in groups.items():
+            known = record(model, lines, seen)
+            made = _body(known, seen)
+            rows[model] = (digests[model], summary(known, made), made)
     return rows
 
 

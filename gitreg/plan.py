@@ -10,13 +10,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gitreg.desired import Action, Desired, WantedStay
 from gitreg.errors import Problem
 from gitreg.names import did_you_mean
-from gitreg.recorded import ModelRecord
+from gitreg.recorded import ModelRecord, Standing
 from gitreg.versions import RULES, is_valid, order
 
 
@@ -31,6 +32,31 @@ class Plan:
 
     actions: list[Action] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+
+def unsettled(
+    desired: Desired, standings: Mapping[str, Standing], only: Collection[str] | None = None
+) -> set[str]:
+    """The models that something is to be done for, or may be; a plan for these alone is the whole plan.
+
+    Args:
+        only: of these alone.
+    """
+    wanted: dict[str, dict[str, str]] = defaultdict(dict)
+    for stay in desired.stays:
+        if stay.stage in desired.stages:
+            wanted[stay.model][stay.stage] = stay.version
+    names = desired.models.keys() | wanted.keys() | standings.keys()
+    found = set()
+    for name in names if only is None else names & set(only):
+        model, stands = desired.models.get(name), standings.get(name, Standing())
+        registered = model is None or (
+            model.version in stands.registered and is_valid(model.version, desired.scheme)
+        )
+        there = {stage: version for stage, version in stands.stages.items() if stage in desired.stages}
+        if not registered or there != wanted.get(name, {}):
+            found.add(name)
+    return found
 
 
 def make(desired: Desired, recorded: Mapping[str, ModelRecord], only: Collection[str] | None = None) -> Plan:

@@ -15,6 +15,7 @@ from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.gather import Content, Gathered, content_of
 from gitreg.names import did_you_mean
 from gitreg.recorded import ModelRecord, Version
+from gitreg.records import Records
 from gitreg.snapshot import Manifested, pattern, unknown_model
 
 if TYPE_CHECKING:
@@ -95,7 +96,11 @@ class Planner:
         """
         desired, problems = self.desired()
         self._expect(desired)
-        made = plan.make(desired, self.recorded, self.models)
+        models = self.models
+        if isinstance(self.recorded, Records):
+            models = plan.unsettled(desired, self.recorded.standings, models)
+            self.recorded.read(models)
+        made = plan.make(desired, self.recorded, models)
         whole = Planned(self.commit, desired, self.recorded, made.actions, problems + made.problems)
         for action in whole.actions:
             if action.kind == "register":

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gitreg.names import TagName
 from gitreg.versions import order
 
 _LAST = 253_402_300_799  # the last second of the year 9999
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Make a great many records: the garbage collector would look at all of them again and again.
+
+    That took a third of the time; what it looks for, cycles, is not in them.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class Tag(NamedTuple):
@@ -85,6 +103,18 @@ class Stay:
     until: Tag | None = None
 
 
+class Standing(NamedTuple):
+    """Where a model stands: as much of its record as tells that there is nothing to do.
+
+    Attributes:
+        registered: the versions that are not deregistered.
+        stages: stage -> the version in it.
+    """
+
+    registered: frozenset[str] = frozenset()
+    stages: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class ModelRecord:
     """All that is recorded of one model.
@@ -135,6 +165,11 @@ class ModelRecord:
     def last(self) -> Version | None:
         """The highest version that was ever registered."""
         return max(self.versions.values(), key=lambda v: order(v.version), default=None)
+
+    @property
+    def standing(self) -> Standing:
+        """Where it stands."""
+        return Standing(frozenset(self.registered), self.stages)
 
     def was_in(self, stage: str, version: str) -> bool:
         """Whether a version is, or ever was, in a stage."""

@@ -14,7 +14,6 @@ from gitreg import (
     checker,
     demands,
     doors,
-    evaluator,
     folders,
     git,
     isolation,
@@ -22,8 +21,6 @@ from gitreg import (
     places,
     planner,
     promoter,
-    provenance,
-    reproducer,
     resolver,
     rules,
 )
@@ -42,7 +39,8 @@ from gitreg.review import Review, Reviewer
 from gitreg.workbench import Workbench
 from gitreg.worktree import WorkTree
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what few commands need is imported by them
+    from gitreg import evaluator, provenance, reproducer
     from gitreg.schema import Sample
 
 
@@ -222,7 +220,8 @@ class Registry(WorkTree):
         """
         oid = self.commit(commit)
         models = self._names(models) if models is not None else None
-        with planner.Planner(self, oid, self.records(models), models, files) as one:
+        recorded = self.catalog.records() if models is None else self.records(models)
+        with planner.Planner(self, oid, recorded, models, files) as one:
             return one.planned()
 
     def apply(
@@ -350,6 +349,8 @@ class Registry(WorkTree):
 
     def trace(self, model: str, code: Path | None = None, data: Sequence[str] = ()) -> provenance.Recorded:
         """Write what can be known of where a model came from into its manifest; see `provenance.Origin`."""
+        from gitreg import provenance
+
         return provenance.record(self, resolver.model_name(self, model), code, data)
 
     def reproduce(self, reference: str, **how: Any) -> reproducer.Reproduction:
@@ -359,6 +360,8 @@ class Registry(WorkTree):
             Refused: there is no such version; or no pipeline to run, or one of its commands failed.
             Outside: what the pipeline reads cannot be had at the moment.
         """
+        from gitreg import reproducer
+
         return reproducer.reproduce(self, reference, reproducer.Asked(**how))
 
     # Build --------------------------------------------------------------------------------------
@@ -439,4 +442,6 @@ class Registry(WorkTree):
 
     def evaluate(self, reference: str, asked: evaluator.Asked) -> evaluator.Evaluation:
         """Measure a version on held-out data; with `asked.write`, into the manifest's metrics."""
+        from gitreg import evaluator
+
         return evaluator.evaluate(self, reference, asked)

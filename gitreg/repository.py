@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gitreg import caches, git, history
 from gitreg.errors import Outside, Refused
 from gitreg.git import objects, refs
-from gitreg.recorded import ModelRecord, Tag, Version
+from gitreg.recorded import ModelRecord, Tag, Version, uncollected
 from gitreg.version import __version__
 
 if TYPE_CHECKING:  # a loader needs none of these, and they take longer to import than it runs
@@ -79,7 +79,8 @@ class Repository:
     def records(self, models: Iterable[str] | None = None) -> dict[str, ModelRecord]:
         """What the tags record: of every model that has one, or of some."""
         try:
-            return history.by_model(*refs.tags(self.tags_of, models))
+            with uncollected():
+                return history.by_model(*refs.tags(self.tags_of, models))
         except Outside:
             if self.git_folder is None:
                 return {}

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 import gitreg
+from gitreg import records
 from gitreg.catalog import Catalog
 from gitreg.errors import Outside, Refused, Usage
 from gitreg.repository import Repository
@@ -237,6 +238,30 @@ def test_the_index_agrees_with_the_tags_whatever_happens_to_them(shelf: Shelf) -
                 for one in shelf.catalog.models()
             }
             assert found == expected
+        if chance.random() < 0.4 or step == 39:
+            told, whole = shelf.catalog.records(), Repository(shelf.root).records()
+            assert told.standings == {name: known.standing for name, known in whole.items()}
+            one = chance.choice(["churn", "forecast", "drift", "nobody"])
+            assert (told.get(one), one in told) == (whole.get(one), one in whole)
+            assert dict(told.items()) == whole
+
+
+def test_where_models_stand_is_read_anew_for_those_whose_tags_changed(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a few models tag by tag; of many from one list of all tags. Every answer is the same."""
+    monkeypatch.setattr(records, "_MANY", 4)
+    models = [f"m{number}" for number in range(9)]
+    for models_now in (models, models[:1], models[:7], []):
+        for model in models_now:
+            count = run("git", "tag", "--list", f"{model}@*", cwd=shelf.root).stdout.count("\n")
+            commit = shelf.commit() if model == "m0" else "HEAD"
+            shelf.tag(f"{model}@v1.{count}.0", commit)
+        told, whole = shelf.catalog.records(), Repository(shelf.root).records()
+        assert told.standings == {name: known.standing for name, known in whole.items()}
+        assert told["m5"] == whole["m5"] and len(told) == 11
+    run("git", "tag", "-d", "m5@v1.0.0", "m5@v1.1.0", cwd=shelf.root)
+    assert "m5" not in shelf.catalog.records()
 
 
 def test_history_is_every_tag_in_order(shelf: Shelf) -> None:
@@ -269,7 +294,8 @@ def test_show_of_a_model_reads_the_tags_of_no_other(shelf: Shelf) -> None:
 
 def answers(shelf: Shelf) -> list[Any]:
     catalog = shelf.catalog
-    return [catalog.models(), catalog.versions(), catalog.search("metrics.accuracy > 0")]
+    found = [catalog.models(), catalog.versions(), catalog.search("metrics.accuracy > 0")]
+    return [*found, catalog.records().standings]
 
 
 @pytest.mark.parametrize(
@@ -291,6 +317,10 @@ def answers(shelf: Shelf) -> list[Any]:
             "UPDATE facts SET body = replace(body, '0.95', '0.05')"
         ),
         lambda file: sqlite3.connect(file).executescript("UPDATE models SET body = NULL"),
+        lambda file: sqlite3.connect(file).executescript("DELETE FROM standings WHERE name = 'churn'"),
+        lambda file: sqlite3.connect(file).executescript(
+            "UPDATE standings SET body = replace(body, '1.0.0', '1.1.0')"
+        ),
         lambda file: sqlite3.connect(file).executescript("DELETE FROM models; DELETE FROM facts"),
         lambda file: sqlite3.connect(file).executescript("ALTER TABLE contents RENAME TO elsewhere"),
     ],

@@ -477,9 +477,19 @@ PLANS: dict[str, tuple[list[str], Desired, list[str]]] = {
 }
 
 
+def planned_for_the_unsettled(wanted: Desired, records: Mapping[str, ModelRecord]) -> plan.Plan:
+    """A plan for those models alone that something may be to do for."""
+    standings = {name: known.standing for name, known in records.items()}
+    unsettled = plan.unsettled(wanted, standings)
+    made = plan.make(wanted, records, unsettled)
+    assert {action.model for action in made.actions} <= unsettled
+    return made
+
+
 @pytest.mark.parametrize(("texts", "wanted", "expected"), PLANS.values(), ids=PLANS.keys())
 def test_what_is_to_be_done(texts: list[str], wanted: Desired, expected: list[str]) -> None:
     assert steps(plan.make(wanted, recorded(*texts))) == expected
+    assert steps(planned_for_the_unsettled(wanted, recorded(*texts))) == expected
 
 
 @pytest.mark.parametrize(("texts", "wanted", "expected"), PLANS.values(), ids=PLANS.keys())
@@ -487,6 +497,7 @@ def test_what_is_done_is_not_done_again(texts: list[str], wanted: Desired, expec
     ledger = Ledger(tags(*texts))
     ledger.apply(plan.make(wanted, ledger.records))
     assert plan.make(wanted, ledger.records) == plan.Plan()
+    assert plan.unsettled(wanted, {name: known.standing for name, known in ledger.records.items()}) == set()
 
 
 def test_a_registration_takes_the_next_ordinal() -> None:
@@ -598,6 +609,7 @@ def test_what_cannot_be_done_is_told_with_its_place(
 ) -> None:
     problems: list[Problem] = plan.make(wanted, recorded(*texts)).problems
     assert [str(problem) for problem in problems] == expected
+    assert planned_for_the_unsettled(wanted, recorded(*texts)).problems == problems
 
 
 # Applied plans --------------------------------------------------------------------------------------------
@@ -668,6 +680,7 @@ def test_a_plan_that_was_applied_leaves_nothing_to_do(seed: int) -> None:
             wanted = some_files(chance, ledger.records, wanted, number)
             made = plan.make(wanted, ledger.records)
             assert made.problems == []
+            assert planned_for_the_unsettled(wanted, ledger.records) == made
             seen |= {action.kind for action in made.actions}
             ledger.apply(made)
             assert plan.make(wanted, ledger.records) == plan.Plan()
@@ -696,7 +709,9 @@ def test_a_plan_converges_whatever_strangers_tagged_before(seed: int) -> None:
                     ledger.write(Action(name, kind, version, commit, chance.choice([*STAGES, "canary"])))
             overruled += bool(plan.make(wanted, ledger.records).actions)
             wanted = some_files(chance, ledger.records, wanted, number)
-            ledger.apply(plan.make(wanted, ledger.records))
+            made = plan.make(wanted, ledger.records)
+            assert planned_for_the_unsettled(wanted, ledger.records) == made
+            ledger.apply(made)
             assert plan.make(wanted, ledger.records) == plan.Plan()
             found = {
                 (name, stage): version

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from gitreg.errors import Outside, Refused
-from gitreg.git import client, must, run, setting
+from gitreg.git import client, must, plain, run, setting
 from gitreg.names import is_like_a_tag, parse_tag
 from gitreg.recorded import OddTag, Tag
 
@@ -23,27 +23,36 @@ GUARD = "refs/gitreg/models/"
 
 def tags(root: Path, models: Iterable[str] | None = None) -> tuple[list[Tag], list[OddTag]]:
     """The registry's tags, or those of some models; and those that are like them and record nothing."""
+    good: list[Tag] = []
+    odd: list[OddTag] = []
+    for line in listed(root, models):
+        found = read(line)
+        if isinstance(found, Tag):
+            good.append(found)
+        elif found is not None:
+            odd.append(found)
+    return good, odd
+
+
+def listed(root: Path, models: Iterable[str] | None = None) -> Iterator[str]:
+    """A line for each tag of the repository, or of some models, sorted by name; for `read`."""
     patterns = ["refs/tags/"]
     if models is not None:
         patterns = [f"refs/tags/{name}{sign}*" for name in models for sign in "@#"]
-        if not patterns:
-            return [], []
-    good: list[Tag] = []
-    odd: list[OddTag] = []
-    for line in must(root, ["for-each-ref", f"--format={_FORMAT}", *patterns]).split("\n"):
-        if not line:
-            continue
-        name, kind, oid, target, commit, own, moment = line.split("\0")
-        says = parse_tag(name)
-        if says is not None and target == "commit" and own == name:
-            good.append(Tag(name, oid, commit, int(moment or 0), says))
-        elif says is not None and target == "commit":  # GTO goes by the name in the object
-            odd.append(OddTag(name, oid, "renamed"))
-        elif says is not None:
-            odd.append(OddTag(name, oid, "lightweight" if kind == "commit" else f"of a {target or kind}"))
-        elif is_like_a_tag(name):
-            odd.append(OddTag(name, oid, "unparsable"))
-    return good, odd
+    return plain.lines(root, ["for-each-ref", f"--format={_FORMAT}", *patterns]) if patterns else iter(())
+
+
+def read(line: str) -> Tag | OddTag | None:
+    """What a line of `listed` says; None where the tag is nothing like a registry's."""
+    name, kind, oid, target, commit, own, moment = line.split("\0")
+    says = parse_tag(name)
+    if says is None:
+        return OddTag(name, oid, "unparsable") if is_like_a_tag(name) else None
+    if target != "commit":
+        return OddTag(name, oid, "lightweight" if kind == "commit" else f"of a {target or kind}")
+    if own != name:  # GTO goes by the name in the object
+        return OddTag(name, oid, "renamed")
+    return Tag(name, oid, commit, int(moment or 0), says)
 
 
 def move(root: Path, name: str, new: str, old: str) -> bool:
