@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,7 @@ def test_the_registry_itself_is_no_place_for_its_pages(shelf: Shelf) -> None:
 
 KILLED = """
 import os, sys
+from dataclasses import replace
 from pathlib import Path
 from gitreg import site
 from gitreg.catalog import Catalog
@@ -361,6 +363,11 @@ def test_pages_have_a_strict_policy_and_nothing_inline(evil: Path) -> None:
             '[x](https://a.b "title")',
             '<p><a href="https://a.b" rel="noopener noreferrer nofollow">x</a></p>\n',
         ),
+        (
+            "- [x] a\n- [ ] b [ ] c",
+            '<ul>\n<li><span class="task">\u2611</span> a</li>\n<li><span class="task">\u2610</span> b [ ] c</li>\n</ul>\n',
+        ),
+        ("    code", '<pre tabindex="0"><code>code\n</code></pre>\n'),
         ("[x](mailto:a@b.c)", '<p><a href="mailto:a@b.c" rel="noopener noreferrer nofollow">x</a></p>\n'),
     ],
 )
@@ -402,6 +409,8 @@ def test_snippets_quote_what_people_wrote(shelf: Shelf) -> None:
     assert f"-d '{body}'" in found["Triton over HTTP"]
     assert 'gitreg.load_model("models:/churn/1.1.0"' in found["Python"]
     assert "Triton over HTTP" not in [title for title, *_ in snippets.of(one, {"x": [[1], 2]}, ".")]
+    unread = replace(one, content={"problems": ["not YAML"]})
+    assert snippets.of(unread, None, ".") == [["Command line", "shell", "gitreg show churn@1.1.0"]]
 
 
 def test_versions_share_what_is_the_same(shelf: Shelf) -> None:

@@ -66,7 +66,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         one.register(
             "churn",
             f"1.{i}.0",
-            metrics={"accuracy": accuracy, "loss": 0.4 + i / 10},
+            metrics={"accuracy": accuracy, "loss": 0.4 + i / 10, "events": 120_482_345_678 * (i + 1)},
             params={"depth": i},
             **said,
         )
@@ -84,7 +84,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"tag small-{i:03}@v1.{i}.0\nfrom {commit}\ntagger A <a@b> {one.now + i} +0000\ndata 1\nx\n"
         for i in range(450)
     )
-    subprocess.run(["git", "fast-import", "--quiet"], cwd=one.root, input="".join(tags).encode(), check=True)
+    more = (
+        f"tag small-201@v2.{i}.0\nfrom {commit}\ntagger A <a@b> {one.now + 500 + i} +0000\ndata 1\nx\n"
+        for i in range(40)
+    )
+    subprocess.run(
+        ["git", "fast-import", "--quiet"], cwd=one.root, input="".join([*tags, *more]).encode(), check=True
+    )
     out = tmp_path_factory.mktemp("site") / "out"
     site.build(Catalog(one.root), out)
     return out
@@ -150,7 +156,16 @@ UNNAMED = """() => {
     || (node.labels && node.labels.length) || node.textContent.trim();
   const shown = [...document.querySelectorAll('a, button, input, select, textarea, svg[role=img], [role=region]')]
     .filter((node) => node.checkVisibility());
+  const titles = [...document.querySelectorAll('[role=region]')].map(named);
+  const outside = (text) => { // of the picture: cut off
+    const [box, all] = [text.getBoundingClientRect(), text.closest('svg').getBoundingClientRect()];
+    return box.left < all.left - 1 || box.right > all.right + 1;
+  };
   return [...shown.filter((node) => !named(node)).map((node) => node.outerHTML.slice(0, 120)),
+    ...titles.filter((title, i) => titles.indexOf(title) !== i),
+    ...[...document.querySelectorAll('th')].filter((head) => !head.textContent.trim()).map((head) => head.outerHTML),
+    ...[...document.querySelectorAll('pre')].filter((pre) => pre.tabIndex < 0).map((pre) => pre.outerHTML),
+    ...[...document.querySelectorAll('svg text')].filter((text) => text.checkVisibility() && outside(text)).map((text) => text.outerHTML),
     ...[...document.querySelectorAll('svg:not([role=img], [aria-hidden])')].map((node) => node.outerHTML.slice(0, 120)),
     ...[...document.querySelectorAll('thead th:not([scope])')].map((node) => node.outerHTML)
       .filter((text) => !document.querySelector('.card').innerHTML.includes(text))];
@@ -161,7 +176,13 @@ def test_models_pages_are_read_without_scripts(browser: Browser, built: Path) ->
     one = Visitor(browser, as_site(built), java_script_enabled=False)
     text = one.go("models/churn/index.html").locator("main").inner_text()
     assert "Probability that a customer leaves." in text and "0.95" in text and "gitreg.load_model" in text
+    assert "input" in text and "float" in text  # the schema of the latest version
     assert "churn" in one.go().locator("#models").inner_text()
+    assert "@risk" in one.page.locator("#models").inner_text()
+    for path, command in (("version.html#churn@1.2.0", "gitreg show"), ("compare.html", "gitreg compare")):
+        one.page.goto(one.site + path)
+        assert command in one.page.locator("noscript").inner_text()
+        assert one.page.locator("noscript a").get_attribute("href") == "index.html"
     one.context.close()
 
 
@@ -283,15 +304,29 @@ def test_a_models_page_draws_what_its_tables_say(visitor: Visitor) -> None:
     page = visitor.go("models/churn/index.html")
     assert page.locator("#timeline rect.stay").count() == 3
     assert page.locator("#timeline rect.open").count() == 2
-    assert page.locator("#plots svg").count() == 2
+    assert page.locator("#plots svg").count() == 3
     assert "accuracy of 3 versions, from 0.9 to 0.95; higher is better" in str(
         page.locator("#plots svg >> nth=0").get_attribute("aria-label")
     )
-    assert page.locator("#plots circle.hot").count() == 2
+    assert page.locator("#plots circle.hot").count() == 3
+    assert page.locator("h2 .note").inner_text().strip() == "in production"
+    assert page.locator("#plots svg >> nth=2 >> .tick").all_text_contents()[:2] == ["1.2e11", "3.61e11"]
     page.click("summary >> nth=0")
     assert page.locator("details[open] tbody tr").count() == 3
     assert page.locator(".card h3").inner_text() == "About"
     assert page.locator(".card a").get_attribute("href") == "https://example.org"
+    assert page.locator("details[open]").count() == 1
+    page = visitor.go("models/forecast/index.html")  # one version draws no line: the table is open
+    assert page.locator("#plots, h2 .note").count() == 0 and page.locator("details[open]").count() == 1
+
+
+def test_a_long_table_of_versions_shows_the_rest_when_asked(visitor: Visitor) -> None:
+    page = visitor.go("models/small-201/index.html")
+    rows = page.locator("#versions tbody tr")
+    assert (rows.count(), rows.filter(visible=True).count()) == (41, 20)
+    page.click("text=Show all 41 versions")
+    assert rows.filter(visible=True).count() == 41 and page.locator(".more button").count() == 0
+    assert page.evaluate("document.activeElement.textContent") == "2.19.0"
 
 
 def test_versions_are_picked_and_compared(visitor: Visitor) -> None:
@@ -337,7 +372,7 @@ def test_a_version_tells_all_there_is(visitor: Visitor) -> None:
     page.click("text=1.1.0 >> nth=0")
     page.wait_for_function("document.querySelector('h1').textContent === 'churn 1.1.0'")
     assert page.evaluate("document.activeElement.tagName") == "H1"
-    assert page.title() == "churn 1.1.0"
+    assert page.title() == "churn 1.1.0 - shelf"
 
 
 @pytest.mark.parametrize(

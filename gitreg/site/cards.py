@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _MOST = 200_000
 _SCHEMES = ("http", "https", "mailto")
 _DEEPEST_HEADING = 6
+# Task lists as forges show them, `- [x] reviewed`. Text is escaped, so these tags are the parser's.
+_TASK = re.compile(r"(<li>\n?(?:<p>)?)\[([ xX])\] ")
+_BOXES = {" ": "\u2610", "x": "\u2611"}
 
 
 def html(card: str, files: str | None = None) -> str:
@@ -41,7 +44,9 @@ def html(card: str, files: str | None = None) -> str:
         if token.children:
             token.children = _inline(token.children, files)
     made: str = _parser().renderer.render(tokens, _parser().options, {})
-    # Wide tables scroll by themselves, and by keyboard too.
+    made = _TASK.sub(lambda m: f'{m[1]}<span class="task">{_BOXES[m[2].lower()]}</span> ', made)
+    # What is wide scrolls by itself, and by keyboard too.
+    made = made.replace("<pre>", '<pre tabindex="0">')
     return made.replace(
         "<table>", '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>'
     ).replace("</table>", "</table></div>")

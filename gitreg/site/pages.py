@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 # Models in one file of the registry's data: the first one comes with the page, the others after it is shown.
 ROWS = 200
+FIRST = 20  # that the page has without its script
 _SCRIPTS = ("lib.js", "plots.js")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -124,7 +125,7 @@ class Pages:
             "registry",
             "",
             ("registry.js",),
-            models=models[:ROWS],
+            first=[telling.row(one) for one in models[:FIRST]],
             total=len(models),
             parts=max(1, -(-len(models) // ROWS)),
             stages=telling.ordered(used, list(self.stages)),

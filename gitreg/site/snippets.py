@@ -35,6 +35,8 @@ def of(one: ModelVersion, sample: Mapping[str, Any] | None, place: str) -> list[
         sample: the first one of the model's own, if it can be shown.
         place: the registry's path or address.
     """
+    if not one.type:  # its manifest cannot be read: nothing can be loaded by it
+        return [["Command line", "shell", f"gitreg show {one}"]]
     found = [["Python", "python", _python(one, sample, place)], ["Command line", "shell", _commands(one)]]
     body = _request(one, sample) if sample is not None else None
     if body:
@@ -46,7 +48,7 @@ def of(one: ModelVersion, sample: Mapping[str, Any] | None, place: str) -> list[
 
 def _python(one: ModelVersion, sample: Mapping[str, Any] | None, place: str) -> str:
     names = ", ".join(f"{item['name'][:80]!r}: ..." for item in one.inputs[:6])
-    inputs = f"{{{names}}}"
+    inputs = f"{{{names}}}" if names else "..."
     if (
         sample is not None
         and len(said := repr(sample)) <= _MOST_SHOWN

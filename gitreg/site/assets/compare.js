@@ -47,7 +47,9 @@
       const same = values.every((value) => String(value) === String(values[0]));
       return [bdi(name), ...values.map((value) => cell ? cell(name, value, values) : el('td', { dir: 'auto', class: same ? '' : 'differs' }, value === undefined ? '' : value))];
     });
-    return el('section', null, el('h2', null, title), gitregSite.table(heads(list, 'Name'), made, title));
+    const drawn = gitregSite.table(heads(list, 'Name'), made, title);
+    drawn.firstChild.style.minWidth = `${150 + 150 * list.length}px`; // below that it scrolls
+    return el('section', null, el('h2', null, title), drawn);
   }
 
   function metrics(list) {
@@ -81,13 +83,15 @@
       worse.length > 0 && [better.length ? ', and worse by ' : ['worse than ', bdi(old.label), ' by '], names(worse)], '.');
   }
 
+  const brief = (hash) => hash.replace(/^((?:sha256:|md5:)?[0-9a-f]{12})[0-9a-f]{20,}/, '$1');
+
   function facts({ version }) {
     const artifact = new Map(version.artifact);
     return new Map([
       ['type', version.type], ['format', artifact.get('format')], ['license', version.license],
       ['registered', new Date(version.created * 1000).toISOString().slice(0, 10)], ['by', version.by],
-      ['artifact', version.hash], ['size', version.size === null ? undefined : gitregSite.bytes(version.size)], ['commit', version.commit.slice(0, 12)],
-      ['digest', version.digest],
+      ['artifact', brief(version.hash)], ['size', version.size === null ? undefined : gitregSite.bytes(version.size)], ['commit', version.commit.slice(0, 12)],
+      ['digest', brief(version.digest)],
     ].filter(([, value]) => value));
   }
 

@@ -94,7 +94,7 @@ const gitregSite = (() => {
     const made = el('table', { class: kind },
       el('thead', null, el('tr', null, heads.map((head) => (head instanceof HTMLTableCellElement ? head : el('th', { scope: 'col' }, head))))),
       el('tbody', null, lines.map((line) => el('tr', null, line.map((cell, i) =>
-        i === 0 ? el('th', { scope: 'row' }, cell) : cell instanceof HTMLTableCellElement ? cell : el('td', { dir: 'auto' }, cell))))));
+        cell === null ? null : i === 0 && !(cell instanceof HTMLTableCellElement) ? el('th', { scope: 'row' }, cell) : cell instanceof HTMLTableCellElement ? cell : el('td', { dir: 'auto' }, cell))))));
     return scroller(label, made);
   }
 
@@ -109,7 +109,7 @@ const gitregSite = (() => {
     if (value === undefined || value === null) return '';
     if (Number.isNaN(value)) return 'NaN';
     if (!Number.isFinite(value)) return value > 0 ? '∞' : '-∞';
-    return Number.isInteger(value) ? value.toLocaleString('en-US') : String(Number(value.toPrecision(6)));
+    return Number.isSafeInteger(value) ? value.toLocaleString('en-US') : String(Number(value.toPrecision(6)));
   }
 
   function bytes(count) {

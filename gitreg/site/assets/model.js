@@ -2,6 +2,7 @@
 // Draws what a model's page says in tables, and lets versions be picked for a comparison.
 (() => {
   const { el, base } = gitregSite;
+  const FIRST = 20; // versions that a long table shows before it is asked for the rest
   const [model] = gitregSite.models.values();
   if (!model) return;
 
@@ -21,7 +22,21 @@
       const drawn = points.length && gitregPlots.line(name, points, way);
       if (drawn) plots.append(el('figure', null, el('figcaption', null, gitregSite.bdi(name), way && el('span', { class: 'note' }, ` ${way} is better`)), drawn));
     }
+    if (!plots.children.length) plots.parentElement.querySelector('details').open = true; // then the table is all there is
+    if (!plots.children.length || !document.querySelector('#plots .hot')) plots.previousElementSibling.querySelector('.note').remove();
     if (!plots.children.length) plots.remove();
+  }
+
+  const rest = [...document.querySelectorAll('#versions tbody tr')].slice(FIRST);
+  if (rest.length > FIRST / 2) {
+    const more = el('button', { type: 'button' }, `Show all ${rest.length + FIRST} versions`);
+    for (const row of rest) row.hidden = true;
+    more.addEventListener('click', () => {
+      for (const row of rest) row.hidden = false;
+      more.remove();
+      rest[0].querySelector('a').focus();
+    });
+    document.getElementById('versions').parentElement.after(el('p', { class: 'more' }, more));
   }
 
   const button = document.getElementById('compare');

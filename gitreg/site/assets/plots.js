@@ -15,13 +15,23 @@ const gitregPlots = (() => {
     return content.length > most ? `${content.slice(0, most - 1)}…` : content;
   }
 
+  // Numbers beside an axis: short, whatever their size.
+  function tick(value) {
+    const size = Math.abs(value);
+    return size !== 0 && (size >= 1e7 || size < 1e-4) ? value.toExponential(2).replace(/\.?0+e/, 'e').replace('e+', 'e') : number(value);
+  }
+
+  // Room that a text of so many characters needs, at the size of marks on an axis.
+  const room = (texts, least) => Math.max(least, ...texts.map((one) => one.length * 6.6 + 12));
+
   const day = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
 
   // A metric over versions: [{label, value, hot}] in order. What is no finite number is a gap.
   function line(name, points, way) {
-    const [width, height, left, right, top, bottom] = [320, 150, 58, 12, 14, 26];
     const finite = points.map((point) => point.value).filter(Number.isFinite);
-    if (!finite.length) return null;
+    if (finite.length < 2) return null; // no line; the table has it
+    const [width, height, right, top, bottom] = [320, 150, 12, 14, 26];
+    const left = room([tick(Math.min(...finite)), tick(Math.max(...finite))], 40);
     let low = Math.min(...finite);
     let high = Math.max(...finite);
     const spare = (high - low) * 0.08 || Math.abs(high) * 0.05 || 1;
@@ -33,7 +43,7 @@ const gitregPlots = (() => {
     const marks = [];
     for (const value of [Math.min(...finite), Math.max(...finite)]) {
       marks.push(svg('line', { class: 'grid', x1: left, x2: width - right, y1: y(value), y2: y(value) }));
-      marks.push(text(left - 8, y(value) + 4, number(value), { class: 'tick', 'text-anchor': 'end' }));
+      marks.push(text(left - 8, y(value) + 4, tick(value), { class: 'tick', 'text-anchor': 'end' }));
       if (Math.min(...finite) === Math.max(...finite)) break;
     }
     let path = '';
@@ -54,7 +64,8 @@ const gitregPlots = (() => {
 
   // When which version was in which stage.
   function timeline(lanes, stays) {
-    const [width, left, right, row, top] = [860, 118, 14, 36, 8];
+    const [width, right, row, top] = [860, 14, 36, 8];
+    const left = room(lanes.map((stage) => short(stage, 15)), 70);
     const height = top + lanes.length * row + 30;
     const now = Math.max(Math.floor(Date.now() / 1000), ...stays.map((stay) => stay.until || stay.since));
     const start = Math.min(...stays.map((stay) => stay.since));
@@ -69,6 +80,7 @@ const gitregPlots = (() => {
       const at = start + (span * i) / 4;
       const anchor = i === 0 ? 'start' : i === 4 ? 'end' : 'middle';
       const same = i > 0 && day(at) === day(start + (span * (i - 1)) / 4);
+      if (!same) parts.push(svg('line', { class: 'grid', x1: x(at), x2: x(at), y1: top, y2: height - 26 }));
       if (!same) parts.push(text(x(at), height - 10, day(at), { class: 'tick', 'text-anchor': anchor }));
     }
     for (const stay of stays) {
@@ -80,7 +92,7 @@ const gitregPlots = (() => {
       parts.push(svg('g', null,
         svg('title', null, `${name} in ${stay.stage}, ${day(stay.since)} to ${open ? 'now' : day(stay.until)}`),
         svg('rect', { class: open ? 'stay open' : 'stay', x: from, y, width: wide, height: row - 12, rx: 4 }),
-        wide > name.length * 7.5 + 12 && text(from + 8, y + (row - 12) / 2 + 4, name, { class: open ? 'inside open' : 'inside' })));
+        wide > name.length * 7 + 14 && text(from + 8, y + (row - 12) / 2 + 4, name, { class: open ? 'inside open' : 'inside' })));
     }
     return picture(width, height, `Versions in ${lanes.length} stages from ${day(start)} to ${day(now)}; the table below has each`, parts);
   }
@@ -88,8 +100,10 @@ const gitregPlots = (() => {
   // One metric of several versions side by side: [{label, value, best}].
   function bars(name, items, way) {
     const finite = items.map((item) => item.value).filter(Number.isFinite);
-    if (!finite.length) return null;
-    const [width, left, right, row] = [420, 130, 76, 28];
+    if (finite.length < 2) return null; // nothing stands beside it
+    const [width, right, row] = [420, 92, 28];
+    const labels = items.map((item) => short(item.label, 22));
+    const left = room(labels, 40) + 4;
     const low = Math.min(0, ...finite);
     const high = Math.max(0, ...finite);
     if (!Number.isFinite(high - low)) return null;
@@ -100,9 +114,9 @@ const gitregPlots = (() => {
       const from = shown ? Math.min(x(item.value), x(0)) : x(0);
       const long = shown ? Math.max(Math.abs(x(item.value) - x(0)), 1.5) : 0;
       return svg('g', null, svg('title', null, `${item.label}: ${number(item.value)}${item.best ? ' (best)' : ''}`),
-        text(left - 10, y + 13, short(item.label, 17), { class: 'lane', 'text-anchor': 'end' }),
+        text(left - 10, y + 13, labels[i], { class: 'lane', 'text-anchor': 'end' }),
         shown && svg('rect', { class: item.best ? 'bar best' : 'bar', x: from, y, width: long, height: row - 10, rx: 3 }),
-        text(shown ? Math.max(x(item.value), x(0)) + 6 : left, y + 13, shown || item.value !== undefined ? `${number(item.value)}${item.best ? ' ★' : ''}` : 'none', { class: item.best ? 'tick best' : 'tick' }));
+        text(shown ? Math.max(x(item.value), x(0)) + 6 : left, y + 13, shown || item.value !== undefined ? `${Number.isFinite(item.value) ? tick(item.value) : number(item.value)}${item.best ? ' ★' : ''}` : 'none', { class: item.best ? 'tick best' : 'tick' }));
     });
     return picture(width, items.length * row + 4, `${name} of ${items.length} versions${way ? `; ${way} is better` : ''}`, parts);
   }

@@ -3,6 +3,7 @@
 (() => {
   const { el, bdi, chip, time, number, base } = gitregSite;
   const place = document.getElementById('version');
+  const registry = document.querySelector('.brand').textContent;
 
   async function found(reference) {
     const [, name, sign, rest] = /^([a-z][a-z0-9-]*)(?:([@#])(.+))?$/.exec(reference) || [];
@@ -36,7 +37,7 @@
         el('li', { 'aria-current': 'page' }, one.version))),
       el('div', { class: 'head' },
         el('h1', { tabindex: -1 }, bdi(model.name), ' ', el('span', { class: 'light' }, one.version)),
-        el('p', { class: 'marks' }, one.stages.map(chip), one.latest && el('span', { class: 'mark' }, 'latest'), one.gone && el('span', { class: 'mark warn' }, 'deregistered')),
+        el('p', { class: 'marks' }, one.stages.map(chip), one.latest && el('span', { class: 'mark' }, 'latest'), one.gone && el('span', { class: 'mark warn' }, 'deregistered ', time(one.gone)), model.deprecated && el('span', { class: 'mark warn' }, 'model deprecated')),
         one.about && el('p', { class: 'lead pre', dir: 'auto' }, one.about),
         one.description && el('p', { class: one.about ? 'note pre' : 'lead pre', dir: 'auto' }, one.description)),
       one.problems.length > 0 && el('div', { class: 'warning', role: 'note' },
@@ -49,9 +50,10 @@
   }
 
   function schema(one) {
-    const lines = (side, items) => items.map((item) => [bdi(item.name), side, item.type, el('td', null, el('code', null, item.shape)), [item.optional ? 'optional' : '', item.about ? ` ${item.about}` : '']]);
+    const about = (item) => el('td', { class: item.about ? 'words' : '', dir: 'auto' }, item.optional && el('span', { class: 'mark' }, 'optional'), item.about);
+    const lines = (side, items) => items.map((item) => [bdi(item.name), side, item.type, el('td', null, el('code', null, item.shape)), about(item)]);
     const all = [...lines('input', one.inputs), ...lines('output', one.outputs)];
-    return all.length > 0 && gitregSite.table(['Name', 'Side', 'Type', 'Shape', ''], all, 'Schema');
+    return all.length > 0 && gitregSite.table(['Name', 'Side', 'Type', 'Shape', 'Notes'], all, 'Schema');
   }
 
   function samples(said) {
@@ -59,7 +61,7 @@
     if (said.why) return el('p', { class: 'note' }, el('code', null, said.file), `: ${said.why}`);
     return [
       el('p', { class: 'note' }, el('code', null, said.file), `: ${said.rows.length < said.count ? `the first ${said.rows.length} of ${said.count}` : `${said.count} sample${said.count === 1 ? '' : 's'}`}`),
-      gitregSite.table(['Sample', 'Input', 'Value'], said.rows.flatMap((fields, i) => fields.map(([name, value], j) => [j ? '' : String(i), bdi(name), el('td', { dir: 'auto' }, el('code', null, value))])), 'Samples'),
+      gitregSite.table(['Sample', 'Input', 'Value'], said.rows.flatMap((fields, i) => fields.map(([name, value], j) => [j ? null : el('th', { scope: 'rowgroup', rowspan: fields.length }, String(i)), bdi(name), el('td', { class: 'words', dir: 'auto' }, el('code', null, value))])), 'Samples'),
     ];
   }
 
@@ -83,17 +85,17 @@
   }
 
   function metrics(model, one) {
-    const lines = [...one.metrics].map(([name, value]) => [bdi(name), el('td', { class: 'num' }, number(value)), model.ways.get(name) ? `${model.ways.get(name)} is better` : '']);
-    return lines.length > 0 && gitregSite.table(['Metric', el('th', { scope: 'col', class: 'num' }, 'Value'), ''], lines, 'Metrics');
+    const lines = [...one.metrics].map(([name, value]) => [bdi(name), el('td', { class: 'num' }, number(value)), model.ways.get(name) || '']);
+    return lines.length > 0 && gitregSite.table(['Metric', el('th', { scope: 'col', class: 'num' }, 'Value'), 'Better'], lines, 'Metrics');
   }
 
   function stays(one) {
-    const lines = one.stays.slice().reverse().map((stay) => [chip(stay.stage), time(stay.since, true), stay.until ? time(stay.until, true) : 'now', bdi(stay.by), stay.message]);
+    const lines = one.stays.slice().reverse().map((stay) => [chip(stay.stage), time(stay.since, true), stay.until ? time(stay.until, true) : 'now', bdi(stay.by), el('td', { class: stay.message ? 'words' : '', dir: 'auto' }, stay.message)]);
     return lines.length > 0 && gitregSite.table(['Stage', 'From', 'Until', 'By', 'Why'], lines, 'Stages');
   }
 
   function draw(model, one) {
-    document.title = `${model.name} ${one.version}`;
+    document.title = `${model.name} ${one.version} - ${registry}`;
     const made = el('div', null,
       head(model, one),
       facts([
@@ -104,7 +106,7 @@
       one.tags.length > 0 && el('ul', { class: 'tags', 'aria-label': 'Tags' }, one.tags.map(([name, value]) => el('li', null, bdi(name), value && [': ', bdi(value)]))),
       el('div', { class: 'duo' }, section('Metrics', metrics(model, one)), section('Parameters', pairs(one.params, 'Parameters'))),
       section('Schema', schema(one)),
-      !one.gone && section('How to load it', snippets(one)),
+      !one.gone && one.snippets.length > 0 && section('How to load it', snippets(one)),
       section('Samples', samples(one.samples)),
       section('Lineage', lineage(one.lineage)),
       el('div', { class: 'duo' }, section('Artifact', pairs([...one.artifact, ...(one.hash ? [['hash', one.hash]] : []), ...(one.size !== null ? [['size', gitregSite.bytes(one.size)]] : [])], 'Artifact')),
@@ -118,13 +120,14 @@
   }
 
   async function show(first) {
+    if (first) place.append(el('p', { class: 'note' }, 'Loading'));
     const reference = gitregSite.fragment();
     try {
       const [model, version] = await found(reference);
       draw(model, version);
       if (!first) { scrollTo(0, 0); place.querySelector('h1').focus(); }
     } catch (error) {
-      document.title = 'No such version';
+      document.title = `No such version - ${registry}`;
       place.removeAttribute('aria-busy');
       place.replaceChildren(el('div', { class: 'head' }, el('h1', { tabindex: -1 }, 'No such version')),
         el('p', { class: 'empty' }, reference ? ['There is no ', el('code', null, bdi(reference)), ' here. '] : 'No version is named in the address. ', el('a', { href: `${base}index.html` }, 'All models')));
