@@ -6,31 +6,13 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from gitreg import folders, git, server
 from gitreg.errors import GitregError
 from gitreg.registry import Registry
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at.
-
-    Attributes:
-        name: what.
-        level: "ok", "note" (good to know), "warning" (something will not work, or may not be right) or
-            "error" (nothing will, or what is recorded is not true).
-        detail: what was found.
-        hint: what to do about it, or None.
-    """
-
-    name: str
-    level: str
-    detail: str
-    hint: str | None = None
+from gitreg.reports import Finding
 
 
 def examine(folder: Path, remote: str | None = None, deep: bool = False) -> Iterator[Finding]:

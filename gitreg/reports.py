@@ -1,4 +1,4 @@
-"""What the long verbs report: `check` its problems, `build` a line per model."""
+"""What the long verbs report: `check` its problems, `build` a line per model, `doctor` its findings."""
 
 from __future__ import annotations
 
@@ -69,3 +69,21 @@ def advice(file: str, stacked: dict[str, float] | None) -> list[Problem]:
         f"{single / together:.1f} times as long"
     )
     return [Problem(file, 0, 0, "batching", message, "note")]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        name: what.
+        level: "ok", "note" (good to know), "warning" (something will not work, or may not be right) or
+            "error" (nothing will, or what is recorded is not true).
+        detail: what was found.
+        hint: what to do about it, or None.
+    """
+
+    name: str
+    level: str
+    detail: str
+    hint: str | None = None

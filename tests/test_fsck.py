@@ -21,13 +21,13 @@ from gto.constants import VersionSort
 from gto.exceptions import GTOException
 
 from gitreg import fsck
-from gitreg.doctor import Finding
 from gitreg.fsck import gto as own_gto
 from gitreg.fsck.cures import quoted
 from gitreg.git import refs
 from gitreg.history import by_model
 from gitreg.ledger import Ledger, Seen
 from gitreg.registry import Registry
+from gitreg.reports import Finding
 from tests.support import Workshop, gitreg, make_registry, run
 
 GTO = [sys.executable, "-c", "from gto.cli import app; app()"]

@@ -12,7 +12,7 @@ import click
 from gitreg.cli import output
 
 if TYPE_CHECKING:
-    from gitreg.doctor import Finding
+    from gitreg.reports import Finding
     from gitreg.server import Ports, Triton
 
 MANY, FEW = 20, 3  # findings of one kind that are listed one by one, and how many of more than that

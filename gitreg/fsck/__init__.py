@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gitreg.doctor import Finding
 from gitreg.errors import GitregError
 from gitreg.fsck.contents import Contents
 from gitreg.fsck.evidence import Evidence, gather
@@ -21,6 +20,7 @@ from gitreg.fsck.judge import Judge
 from gitreg.fsck.moved import Moved
 from gitreg.fsck.surroundings import Tip, leftovers, pending, tip
 from gitreg.registry import Registry
+from gitreg.reports import Finding
 
 __all__ = ["examine"]
 

@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gitreg import git
-from gitreg.doctor import Finding
 from gitreg.documents import parse
 from gitreg.errors import GitregError
 from gitreg.fsck.cures import quoted
@@ -21,6 +20,7 @@ from gitreg.fsck.judge import Judge
 from gitreg.gather import content_of
 from gitreg.git import clones
 from gitreg.recorded import ModelRecord, Version
+from gitreg.reports import Finding
 from gitreg.versions import order
 
 _KEY = re.compile(rb"^(name|version|artifact):(?: +([^\n]*?))? *\r?$", re.MULTILINE)

@@ -12,13 +12,13 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timezone
 from functools import partial
 
-from gitreg.doctor import Finding
 from gitreg.fsck import gto
 from gitreg.fsck.cures import shown
 from gitreg.fsck.evidence import Evidence
 from gitreg.history import record
 from gitreg.names import did_you_mean
 from gitreg.recorded import ModelRecord, OddTag, Tag
+from gitreg.reports import Finding
 
 SKEW = 600  # seconds by which honest clocks may differ
 _EXPECTED = "registry tags are churn@v1.2.0, churn#production#4, churn#production!#5, churn@v1.2.0!#6"

@@ -13,10 +13,10 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 
-from gitreg.doctor import Finding
 from gitreg.fsck.cures import quoted
 from gitreg.fsck.evidence import Evidence, said
 from gitreg.names import parse_tag
+from gitreg.reports import Finding
 
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from gitreg import folders, git, planner
 from gitreg.desired import Action
-from gitreg.doctor import Finding
 from gitreg.errors import GitregError
 from gitreg.fsck.cures import quoted
 from gitreg.fsck.evidence import Evidence
 from gitreg.git import refs
 from gitreg.planner import Planned
+from gitreg.reports import Finding
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
