@@ -156,7 +156,7 @@ class _Reader:
             problem = f"commit {one.commit[:12]} has no manifest of {one.model}"
             return {"file": None, "problems": [problem]}
         said, problems = read
-        if said.get("name") != one.model:
+        if said.get("name") != one.model and not (problems and "name" not in said):
             problems = [*problems, f"{file}: name: the manifest is of {said.get('name')!r:.80}"]
         content: Content = {"file": file, "problems": problems}
         for key in _TEXTS:

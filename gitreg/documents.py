@@ -323,6 +323,9 @@ def _explain(document: Document, error: ValidationError) -> Iterator[Problem]:
         )
     elif rule in ("minItems", "minProperties", "minLength") and not value:
         yield document.problem(path, "may not be empty")
+    elif rule in ("maxLength", "maxItems") and isinstance(value, (str, list)):
+        unit = "characters" if rule == "maxLength" else "entries"
+        yield document.problem(path, f"has {len(value):,} {unit}; at most {expected:,} are allowed")
     else:
         message = error.message if len(error.message) < 200 else f"breaks the rule '{rule}' of the schema"
         yield document.problem(path, message)

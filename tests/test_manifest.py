@@ -82,6 +82,12 @@ def test_a_manifest_becomes_a_model_with_paths_from_the_root(tmp_path: Path) -> 
     ]
 
 
+def test_a_text_that_is_too_long_is_told_how_long_it_may_be(tmp_path: Path) -> None:
+    assert manifest(tmp_path, description="x" * 5_000) == [
+        "models/churn/model.yaml:4:14: description: has 5,000 characters; at most 4,000 are allowed"
+    ]
+
+
 def test_a_huge_manifest_is_refused_without_being_read(tmp_path: Path) -> None:
     manifest(tmp_path)
     file = tmp_path / "models" / "churn" / "model.yaml"

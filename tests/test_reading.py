@@ -86,10 +86,10 @@ def test_hostile_texts_are_shown_harmlessly(evil: Shelf, how: str) -> None:
             assert max(map(len, said.splitlines())) < 4000
 
 
-def on_terminal(words: list[str], cwd: Path) -> str:
-    """What a terminal of 100 columns gets."""
+def on_terminal(words: list[str], cwd: Path, columns: int = 100) -> str:
+    """What a terminal gets."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
     process = subprocess.Popen(
         [sys.executable, "-m", "gitreg", *words], cwd=cwd, stdout=theirs, stderr=theirs, env=environment
     )
@@ -115,6 +115,44 @@ def test_tables_fit_the_terminal(shelf: Shelf, words: list[str]) -> None:
     from rich.cells import cell_len
 
     assert max(cell_len(line) for line in said.splitlines()) <= 100
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_a_narrower_one_lines(shelf: Shelf) -> None:
+    shelf.register("customer-churn-of-small-businesses", "1.0.0-rc.1", description="Who leaves. " * 9)
+    shelf.tag("customer-churn-of-small-businesses#shadow#2")
+    said = on_terminal(["list"], shelf.root, 80)
+    assert "production" in said.splitlines()[0] and "1.0.0-rc.1" in said
+    assert "(left out for want of room: type, changed, description)" in said
+    assert re.search(r"^customer-churn-[a-z-]*-\s", said, re.MULTILINE)  # a name is broken where it may be
+    said = on_terminal(["list"], shelf.root, 40)
+    assert "churn\r\n  latest        1.1.0\r\n  staging       1.1.0\r\n" in said
+    for words in (
+        ["list"],
+        ["compare", "churn@1.0.0", "churn"],
+        ["diff", "churn@1.0.0", "churn"],
+        ["show", "churn"],
+    ):
+        for columns in (40, 60, 80):
+            lines = on_terminal(words, shelf.root, columns).splitlines()
+            table = [line for line in lines if "   " in line]
+            assert max(map(len, table)) <= columns, (words, columns)
+
+
+def test_tables_note_what_one_should_know(shelf: Shelf) -> None:
+    assert "note" not in command("list", cwd=shelf.root).stdout.splitlines()[0]
+    shelf.register("churn", "1.2.0", type="onnyx", params={"fast": True, "layers": [8, 4]})
+    shelf.tag("forecast@deprecated#9", "HEAD")
+    said = command("list", cwd=shelf.root).stdout
+    assert "manifest problems" in said and "deprecated" in said
+    said = command("show", "churn", cwd=shelf.root).stdout
+    assert len(re.findall("^1.2.0 .* manifest problems", said, re.MULTILINE)) == 1
+    assert "manifest problems" in command("search", "valid = false", cwd=shelf.root).stdout
+    assert re.search(
+        r"params +fast true, layers \[8, 4\]", command("show", "churn@1.2.0", cwd=shelf.root).stdout
+    )
+    assert (
+        command("list", "--format", "csv", cwd=shelf.root).stdout.splitlines()[0].endswith("note,description")
+    )
 
 
 def test_numbers_that_are_none_are_found_and_sorted(evil: Shelf) -> None:

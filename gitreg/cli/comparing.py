@@ -69,7 +69,8 @@ def _value(value: Any) -> str:
 
 
 def _brief(text: str) -> str:
-    """Hashes as people read them."""
+    """Hashes and times as people read them."""
+    text = re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\+00:00$", r"\1 \2", text)
     return re.sub(r"\b((?:sha256:|md5:)?[0-9a-f]{12})[0-9a-f]{20,}\b", r"\1", text)
 
 
@@ -178,7 +179,8 @@ def _step(row: Row) -> str:
     if not numbers:
         return ""
     word = "" if len(row.best) != 1 else ", better" if row.best[0] == 1 else ", worse"
-    return f"{float(new) - float(old):+.6g}{word}"
+    whole = isinstance(old, int) and isinstance(new, int)
+    return f"{new - old:+,}{word}" if whole else f"{float(new) - float(old):+.6g}{word}"
 
 
 def _differing(found: Diff) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,7 @@ _MOST_STAGES = 5
 _DESCRIBED = 60
 _PAGE = 100
 _SHOWN_VERSIONS = 10
+_SPARE_IN_LIST = ("type", "changed", "description")
 
 
 def formatted(*formats: str) -> Callable[[F], F]:
@@ -38,9 +40,11 @@ def day(moment: datetime) -> str:
 
 
 def number(value: Any) -> str:
-    """A metric as people write it."""
+    """A metric, or a parameter, as people write it."""
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, (bool, list, dict)):
+        return json.dumps(value, ensure_ascii=False)
     return "" if value is None else str(value)
 
 
@@ -74,8 +78,16 @@ def _list(catalog: Catalog, models: Sequence[RegisteredModel], how: str) -> None
         if not wide:
             there = [", ".join(f"{stage} {version}" for stage, version in one.stages.items())]
         words = one.description if how != "table" else _short(one.description)
-        rows.append([one.name, one.latest, *there, one.type, day(one.updated), _marked(one, words)])
-    tables.show(["model", "latest", *heads, "type", "changed", "description"], rows, how)
+        rows.append([one.name, one.latest, *there, one.type, day(one.updated), _note(one), words])
+    _noted(["model", "latest", *heads, "type", "changed", "note", "description"], rows, how, _SPARE_IN_LIST)
+
+
+def _noted(heads: list[str], rows: list[list[Any]], how: str, spare: Sequence[str]) -> None:
+    """A table; what nothing is noted in needs no column for it, but for programs."""
+    at = heads.index("note")
+    if how == "table" and not any(row[at] for row in rows):
+        heads, rows = [h for h in heads if h != "note"], [[*row[:at], *row[at + 1 :]] for row in rows]
+    tables.show(heads, rows, how, spare)
 
 
 def _short(text: str) -> str:
@@ -83,12 +95,11 @@ def _short(text: str) -> str:
     return line if len(line) <= _DESCRIBED else f"{line[: _DESCRIBED - 3]}..."
 
 
-def _marked(one: RegisteredModel | ModelVersion, words: str) -> str:
-    """A description, after what one should know first."""
-    marks = ["deprecated"] if getattr(one, "deprecated", False) else []
-    marks += ["! today's schema refuses its manifest"] if one.problems and one.type else []
-    marks += ["! no readable manifest"] if one.problems and not one.type else []
-    return " ".join([*(f"[{mark}]" for mark in marks), words]).strip()
+def _note(one: RegisteredModel | ModelVersion) -> str:
+    """What one should know first."""
+    notes = ["deprecated"] if getattr(one, "deprecated", False) else []
+    notes += ["manifest problems" if one.type else "no readable manifest"] if one.problems else []
+    return ", ".join(notes)
 
 
 @click.command()
@@ -126,7 +137,7 @@ def _show_model(model: RegisteredModel, versions: Sequence[ModelVersion], total:
         tables.pairs(_model_lines(model), how)
         output.say()
     names = _metric_names(versions)
-    heads = ["version", "#", "stages", "registered", "by", *names, "id"]
+    heads = ["version", "#", "stages", "registered", "by", *names, "note", "id"]
     rows = [
         [
             one.version,
@@ -135,11 +146,12 @@ def _show_model(model: RegisteredModel, versions: Sequence[ModelVersion], total:
             day(one.created),
             one.by.partition(" <")[0],
             *(number(one.metrics.get(name)) for name in names),
+            _note(one),
             one.id,
         ]
         for one in versions
     ]
-    tables.show(heads, rows, how)
+    _noted(heads, rows, how, ["id", "by", *reversed(names[1:]), "#"])
     if how == "table" and total > len(versions):
         output.say(f"... {total - len(versions)} more; --all shows them")
 
@@ -153,7 +165,8 @@ def _model_lines(one: RegisteredModel) -> list[tuple[str, Any]]:
     return [
         ("model", one.name),
         ("title", one.title),
-        ("description", _marked(one, one.description)),
+        ("note", _note(one)),
+        ("description", one.description),
         ("id", one.id),
         ("type", one.type),
         ("owners", ", ".join(one.owners)),
@@ -227,7 +240,7 @@ def history(model: str, limit: int | None, where: str | None, how: str | None, j
         output.print_json([event_data(one) for one in events])
     else:
         rows = [[day(one.when), _deed(one), one.by.partition(" <")[0], _why(one), one.tag] for one in events]
-        tables.show(["when", "what", "by", "message", "tag"], rows, how or "table")
+        tables.show(["when", "what", "by", "message", "tag"], rows, how or "table", ["tag", "by"])
 
 
 def _deed(one: ModelEvent) -> str:
@@ -276,7 +289,7 @@ def search(
     asked = [*query.parse(expression).fields, *(key.field for key in query.parse_order(order_by))]
     known = {"name", "version", "stage", "created", "latest"}
     names = [name for name in dict.fromkeys(field.name for field in asked) if name not in known][:6]
-    heads = ["model", "version", "stages", "registered", *names]
+    heads = ["model", "version", "stages", "registered", *names, "note"]
     rows = [
         [
             one.model,
@@ -284,11 +297,12 @@ def search(
             ", ".join(one.stages),
             day(one.created),
             *(_value(one, name) for name in names),
+            _note(one),
         ]
         for one in found
     ]
     if rows or how in ("csv", "md"):
-        tables.show(heads, rows, how or "table")
+        _noted(heads, rows, how or "table", ["registered"])
     if how in ("csv", "md"):
         return
     if not rows:

@@ -17,14 +17,22 @@ from gitreg.cli import output
 FORMATS = ("table", "csv", "md", "json")
 _MOST_CELL = 400
 _LEAST_WIDTH = 8
+# Columns of a word that is not broken as long as there is another way, and when there is none.
+_WHOLE, _BROKEN = 24, (16, 10)
 _GAP = "   "
 
 
-def show(headers: Sequence[str], rows: Iterable[Sequence[object]], how: str = "table") -> None:
+def show(
+    headers: Sequence[str], rows: Iterable[Sequence[object]], how: str = "table", spare: Sequence[str] = ()
+) -> None:
     """Print rows; None is an empty cell.
+
+    On a terminal that is too narrow lines are folded between words, then columns are left out, and when
+    that does not help either each row is written below itself.
 
     Args:
         how: "table", "csv" or "md".
+        spare: columns that a narrow terminal does without; the first one goes first.
     """
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if how == "csv":
@@ -33,7 +41,7 @@ def show(headers: Sequence[str], rows: Iterable[Sequence[object]], how: str = "t
         click.echo(f"| {' | '.join(map(_markdown, headers))} |\n|{'---|' * len(headers)}")
         click.echo("".join(f"| {' | '.join(map(_markdown, row))} |\n" for row in texts), nl=False)
     else:
-        _table([output.safe(header) for header in headers], texts)
+        _table([output.safe(header) for header in headers], texts, spare)
 
 
 def pairs(lines: Iterable[tuple[str, object]], how: str = "table") -> None:
@@ -72,11 +80,31 @@ def _markdown(cell: str) -> str:
     return re.sub(r"[\\`*{}\[\]<>()#|~&!]|(?<!\w)[_@]|[_@](?!\w)", lambda m: f"&#{ord(m[0])};", plain)
 
 
-def _table(headers: Sequence[str], texts: Sequence[Sequence[str]]) -> None:
+def _table(headers: Sequence[str], texts: Sequence[Sequence[str]], spare: Sequence[str]) -> None:
     cells = [[cell_text(cell) for cell in row] for row in texts]
-    widths = [max(map(_width, column)) for column in zip(headers, *cells, strict=True)]
+    columns = [*zip(headers, *cells, strict=True)]
+    widths: list[int] | None = [max(map(_width, column)) for column in columns]
+    left_out: list[str] = []
     if sys.stdout.isatty():
-        widths = _fitted(widths, shutil.get_terminal_size().columns - len(_GAP) * (len(widths) - 1))
+        room = shutil.get_terminal_size().columns
+        widths = _fitted(columns, room)
+        for name in (name for name in spare if name in headers):
+            if widths is None:
+                left_out.append(name)
+                columns = [column for column in columns if column[0] != name]
+                widths = _fitted(columns, room)
+        for most in _BROKEN:
+            widths = widths or _fitted(columns, room, most)
+    if widths is None:
+        _records(headers, cells)
+        return
+    _draw(columns, widths)
+    if left_out:
+        output.say(f"(left out for want of room: {', '.join(left_out)})", err=True)
+
+
+def _draw(columns: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
+    headers, *cells = zip(*columns, strict=True)
     lines = [*_lines(headers, widths), "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))]
     for row in cells:
         lines += _lines(row, widths)
@@ -90,15 +118,34 @@ def cell_text(cell: str) -> str:
     return text if len(text) <= _MOST_CELL else f"{text[: _MOST_CELL - 3]}..."
 
 
-def _fitted(widths: list[int], room: int) -> list[int]:
-    """Widths that fit: the widest columns give way first."""
-    while sum(widths) > room and max(widths) > _LEAST_WIDTH:
-        widest = max(widths)
-        below = max([_LEAST_WIDTH, *(w for w in widths if w < widest)])
-        count = widths.count(widest)
-        less = max(1, min(widest - below, -(-(sum(widths) - room) // count)))
-        widths = [w - less if w == widest else w for w in widths]
+def _records(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Each row as lines of name and value, below what it is of."""
+    first = 1 if headers[0] else 2  # a kind has no header, and a name after it
+    for i, row in enumerate(rows):
+        click.echo(("\n" if i else "") + " ".join(cell for cell in row[:first] if cell))
+        pairs((f"  {name}", cell) for name, cell in zip(headers[first:], row[first:], strict=True) if cell)
+
+
+def _fitted(columns: Sequence[Sequence[str]], room: int, most: int = _WHOLE) -> list[int] | None:
+    """Widths that fit without words of so many columns broken; None where there are none.
+
+    The widest columns give way first.
+    """
+    room -= len(_GAP) * (len(columns) - 1)
+    widths = [max(map(_width, column)) for column in columns]
+    least = [min(width, _least(column, most)) for width, column in zip(widths, columns, strict=True)]
+    while sum(widths) > room:
+        able = [i for i, width in enumerate(widths) if width > least[i]]
+        if not able:
+            return None
+        widths[max(able, key=lambda i: widths[i])] -= 1
     return widths
+
+
+def _least(column: Sequence[str], most: int) -> int:
+    words = (_width(word) for cell in column for word in cell.split())
+    prose = max(map(_width, column)) > 2 * most
+    return most if prose else min(max(words, default=1), most)
 
 
 def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
@@ -123,6 +170,7 @@ def _fold(text: str, width: int) -> list[str]:
             word = word.lstrip()
         while _width(line + word) > width and len(word) > 1:
             at = max(1, _fits(word, width))
+            at = next((i for i in range(at, at // 2, -1) if word[i - 1] in "-/._"), at)
             lines.append(word[:at])
             word = word[at:]
         line += word
