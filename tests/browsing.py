@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,21 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SANDBOX)
         yield browser
         browser.close()
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait until something is true in a page, whose policy keeps it from evaluating that by itself."""
+    from playwright.sync_api import Error
+
+    end, said = time.monotonic() + 30, None
+    while not said:
+        assert time.monotonic() < end, f"not true after 30 s: {expression}"
+        try:
+            said = page.evaluate(expression)
+        except Error as error:
+            if "context was destroyed" not in str(error):  # as it goes on to the next page
+                raise
+        page.wait_for_timeout(20)
 
 
 class Visitor:

@@ -15,7 +15,7 @@ import pytest
 
 from gitreg import site
 from gitreg.catalog import Catalog
-from tests.browsing import CHROMIUM, SANDBOX, Visitor, as_site, chromium, needs_chromium
+from tests.browsing import CHROMIUM, SANDBOX, Visitor, as_site, chromium, needs_chromium, until
 from tests.support import Workshop, run
 from tests.test_catalog import Shelf
 from tests.test_site import EVIL, evil_shelf
@@ -225,7 +225,7 @@ def test_by_keyboard_one_skips_to_the_content_and_sees_where_one_is(visitor: Vis
 
 def all_loaded(visitor: Visitor, path: str = "index.html") -> Any:
     page = visitor.go(path)
-    page.wait_for_function("!document.getElementById('found').textContent.includes('loaded')")
+    until(page, "!document.getElementById('found').textContent.includes('loaded')")
     return page
 
 
@@ -346,11 +346,11 @@ def test_versions_are_picked_and_compared(visitor: Visitor) -> None:
     page.locator("#model").blur()
     page.wait_for_selector("#put:not([disabled])")
     page.click("#put")
-    page.wait_for_function("location.hash.endsWith(',forecast@2.0.0')")
+    until(page, "location.hash.endsWith(',forecast@2.0.0')")
     page.click("button[aria-label='Remove churn@1.0.0']")
-    page.wait_for_function("location.hash === '#churn@1.2.0,forecast@2.0.0'")
+    until(page, "location.hash === '#churn@1.2.0,forecast@2.0.0'")
     page.go_back()
-    page.wait_for_function("document.querySelectorAll('#chosen li').length === 3")
+    until(page, "document.querySelectorAll('#chosen li').length === 3")
 
 
 def test_a_version_tells_all_there_is(visitor: Visitor) -> None:
@@ -370,7 +370,7 @@ def test_a_version_tells_all_there_is(visitor: Visitor) -> None:
         assert said in text, said
     assert page.locator("svg .node").count() >= 5
     page.click("text=1.1.0 >> nth=0")
-    page.wait_for_function("document.querySelector('h1').textContent === 'churn 1.1.0'")
+    until(page, "document.querySelector('h1').textContent === 'churn 1.1.0'")
     assert page.evaluate("document.activeElement.tagName") == "H1"
     assert page.title() == "churn 1.1.0 - shelf"
 
@@ -394,7 +394,7 @@ def test_snippets_are_copied(visitor: Visitor) -> None:
     page = visitor.go("models/churn/index.html")
     visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.click(".snippet >> nth=0 >> .copy")
-    page.wait_for_function("document.querySelector('.copy').textContent === 'Copied'")
+    until(page, "document.querySelector('.copy').textContent === 'Copied'")
     assert page.evaluate("navigator.clipboard.readText()").startswith("import gitreg")
 
 
@@ -485,9 +485,7 @@ def test_the_page_follows_the_repository(browser: Browser, workshop: Workshop) -
     with serving(workshop.root) as server:
         one = Visitor(browser, server.page)
         page = one.go()
-        page.wait_for_function(
-            "performance.getEntriesByType('resource').some((one) => one.name.endsWith('api/stamp'))"
-        )
+        until(page, "performance.getEntriesByType('resource').some((one) => one.name.endsWith('api/stamp'))")
         assert workshop.gitreg("apply").returncode == 0
         page.wait_for_selector("#models tbody a")
         one.context.close()
