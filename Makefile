@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test lint types tests slow benchmarks clean
+.PHONY: demo test lint types tests slow compiled benchmarks clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python scripts/demo.py
@@ -19,11 +19,15 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-tests: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+tests: compiled
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+slow: compiled
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
+
+# The tests start gitreg some thousand times; where PYTHONDONTWRITEBYTECODE is set each would compile it again.
+compiled: $(VENV)/.dev
+	@$(BIN)/python -m compileall -q gitreg
 
 benchmarks: $(VENV)/.dev
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
