@@ -22,7 +22,7 @@
 
   // The dialog --------------------------------------------------------------------------------------
 
-  const TITLES = { promote: 'Promote', demote: 'Take out of a stage', rollback: 'Roll back', register: 'Register' };
+  const TITLES = { promote: ['Promote ', ''], demote: ['Take ', ' out of a stage'], rollback: ['Roll back ', ''], register: ['Register ', ''] };
 
   function choice(name, value, title, about, checked) {
     return el('label', { class: 'choice' }, el('input', { type: 'radio', name, value, checked }), el('span', null, title, el('span', { class: 'note' }, ` ${about}`)));
@@ -40,7 +40,7 @@
   function open(order) {
     const opener = document.activeElement;
     const dialog = el('dialog', { 'aria-labelledby': 'dialog-title' });
-    const title = el('h2', { id: 'dialog-title', tabindex: -1 }, `${TITLES[order.deed]} `, bdi(order.version ? `${order.model} ${order.version}` : order.model));
+    const title = el('h2', { id: 'dialog-title', tabindex: -1 }, TITLES[order.deed][0], bdi(order.version ? `${order.model} ${order.version}` : order.model), TITLES[order.deed][1]);
     const close = () => dialog.close();
     dialog.addEventListener('close', () => { dialog.remove(); if (opener) opener.focus(); });
     document.body.append(dialog);
