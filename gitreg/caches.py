@@ -10,31 +10,61 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gitreg.errors import Outside, Refused
 
+# What is kept: a folder, and what it holds for a user.
+FOLDERS = {
+    "clones": "registries elsewhere, without the content of files",
+    "artifacts": "artifacts that were asked for",
+    "packages": "raw packages of versions that were loaded",
+    "versions": "which package a version is in",
+    "locks": "empty files that processes lock",
+    "scratch": "what is laid out for a moment",
+}
+TAG = "CACHEDIR.TAG"
+_SIGNED = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n# The cache of gitreg; `gitreg cache clear` empties it.\n"
+)
+
+
+def top() -> Path:
+    """The cache: `$GITREG_CACHE`, else where programs of this user keep such things."""
+    return Path(os.environ.get("GITREG_CACHE") or _usual()).expanduser().absolute()
+
 
 def place(name: str) -> Path:
-    """One of the folders in the cache: `$GITREG_CACHE`, else where programs of this user keep such things.
+    """One of the folders in the cache.
 
     Raises:
         Refused: everybody may write there.
         Outside: it cannot be made.
     """
-    top = Path(os.environ.get("GITREG_CACHE") or _usual()).expanduser().absolute()
+    cache = top()
     try:
-        top.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mode = top.stat().st_mode
-        (top / name).mkdir(exist_ok=True)
+        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mode = cache.stat().st_mode
+        _tag(cache)
+        (cache / name).mkdir(exist_ok=True)
     except OSError as error:
         raise Outside(
-            f"the cache {top}: {error.strerror}", "set GITREG_CACHE to a folder of your own"
+            f"the cache {cache}: {error.strerror}", "set GITREG_CACHE to a folder of your own"
         ) from None
     if mode & stat.S_IWOTH:
-        raise Refused(f"everybody may write to the cache {top}, and code in it is run", f"chmod o-w {top}")
-    return top / name
+        raise Refused(
+            f"everybody may write to the cache {cache}, and code in it is run", f"chmod o-w {cache}"
+        )
+    return cache / name
+
+
+def _tag(cache: Path) -> None:
+    """Say to backups, and to who clears it, what the folder is: https://bford.info/cachedir/"""
+    tag = cache / TAG
+    if not tag.exists() and {one.name for one in cache.iterdir()} <= FOLDERS.keys():
+        with suppress(OSError):  # it may be read only
+            tag.write_text(_SIGNED)
 
 
 def _usual() -> str:

@@ -107,6 +107,7 @@ class ModelVersion:
 
     @property
     def title(self) -> str:
+        """The name that people know it by, where it has one."""
         return str(self.content.get("title", ""))
 
     @property
@@ -137,6 +138,7 @@ class ModelVersion:
 
     @property
     def owners(self) -> tuple[str, ...]:
+        """Who answers for it, as `@risk-team`."""
         return tuple(self.content.get("owners", ()))
 
     @property
@@ -178,6 +180,7 @@ class ModelVersion:
 
     @property
     def requirements(self) -> tuple[str, ...]:
+        """Lines, as `numpy>=1.24`."""
         return tuple(self.content.get("requirements", ()))
 
     @property
@@ -187,6 +190,7 @@ class ModelVersion:
 
     @property
     def license(self) -> str:
+        """An SPDX expression, or what else the manifest says."""
         return str(self.content.get("license", ""))
 
     @property
@@ -197,6 +201,7 @@ class ModelVersion:
 
     @property
     def image(self) -> str:
+        """The image that it is, or is served in; pinned by digest."""
         return str(self.content.get("image", ""))
 
     @property
@@ -227,10 +232,12 @@ class ModelVersion:
 
     @property
     def pipeline_run_id(self) -> str:
+        """The run of the pipeline."""
         return self._run("pipeline_run_id")
 
     @property
     def step_name(self) -> str:
+        """The step of the pipeline."""
         return self._run("step")
 
     @property
@@ -277,26 +284,32 @@ class RegisteredModel:
 
     @property
     def description(self) -> str:
+        """Of its highest version, as all that follows."""
         return self.about.description
 
     @property
     def title(self) -> str:
+        """The name that people know it by, where it has one."""
         return self.about.title
 
     @property
     def tags(self) -> Mapping[str, Any]:
+        """The model's own, without those of a release."""
         return self.about.model_tags
 
     @property
     def owners(self) -> tuple[str, ...]:
+        """Who answers for it."""
         return self.about.owners
 
     @property
     def type(self) -> str:
+        """As `onnx`; empty where no manifest can be read."""
         return self.about.type
 
     @property
     def problems(self) -> tuple[str, ...]:
+        """Why today's schema would refuse its manifest."""
         return self.about.problems
 
     def versions(self) -> list[ModelVersion]:

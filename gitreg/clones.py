@@ -78,7 +78,7 @@ def _bring_up_to_date(address: Address, folder: Path) -> None:
         except Outside as error:
             if not clones.is_whole(folder):
                 raise Outside(f"{address.shown}: {error.message}", error.hint) from None
-            _tell(address, folder, error.message)
+            _tell(address, folder, error.message.partition("\n")[0])
 
 
 def _fetch(address: Address, folder: Path) -> None:

@@ -173,6 +173,7 @@ class Artifact:
 
     @property
     def size(self) -> int:
+        """Bytes of all its files."""
         return sum(link.size for link in self.files.values())
 
     @property

@@ -135,6 +135,7 @@ def _seen(index: Index, root: Path, oids: Sequence[str], progress: Progress) -> 
 
 
 def read(said: plain.Object | None) -> list[Any]:
+    """What the index keeps of a tag object: kind, target's kind and id, seconds, tagger, message, name."""
     if said is None or said.kind != "tag":
         return [said.kind if said else "", "", "", 0, "", "", ""]
     head, _, message = said.data.decode("utf-8", "replace").partition("\n\n")
@@ -152,6 +153,12 @@ _HEAD = re.compile(
 
 
 def record(model: str, lines: Sequence[tuple[str, str]], seen: Mapping[str, list[Any]]) -> ModelRecord:
+    """What a model's tags record of it.
+
+    Args:
+        lines: name and id of each tag.
+        seen: id to what `read` gave.
+    """
     good: list[Tag] = []
     odd: list[OddTag] = []
     for name, oid in lines:

@@ -93,6 +93,7 @@ class Inquiry:
     # Code ---------------------------------------------------------------------------------------
 
     def code(self, inputs: Sequence[Fact]) -> Fact:
+        """Of the training code: which commit, and whether it can be had."""
         said = self.lineage.get("code", {})
         commit, repo = said.get("commit"), said.get("repo")
         own = self.pipeline is not None and not any(f.stops for f in inputs if f.facet == "code")
@@ -235,6 +236,7 @@ class Inquiry:
         return found
 
     def environment(self) -> Iterator[Fact]:
+        """Of Python and packages: what is recorded, what is missing, what is other here."""
         said = self.lineage.get("environment", {})
         packages = {name.lower(): version for name, version in said.get("packages", {}).items()}
         lines = list(provenance.requirements(self.gathered.requirements))
@@ -254,6 +256,7 @@ class Inquiry:
                 yield Fact("environment", name, NOTE, f"was {version}; here it is {here or 'not installed'}")
 
     def params(self) -> Iterator[Fact]:
+        """Of the parameters: how many are recorded."""
         said = {**self.there.values(self.manifest.params)}
         for file, values in (self.pipeline.params if self.pipeline else {}).items():
             said.setdefault(file, values)

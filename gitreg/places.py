@@ -76,6 +76,7 @@ def is_bare(folder: Path) -> bool:
 
 
 def key_of(folder: Path) -> str:
+    """What a folder's caches are called."""
     import hashlib
 
     return f"{folder.stem[-40:]}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"

@@ -121,9 +121,11 @@ class Sheet:
         self.word: Callable[..., str] = _quoted if file.endswith(".json") else _scalar
 
     def refuse(self, why: str) -> NoReturn:
+        """Raise: a person has to do it."""
         raise Refused(f"{self.file}: {self.doing}: {why}", f"edit {self.file} by hand")
 
     def splice(self, start: int, end: int, new: str) -> None:
+        """Put a text in place of another, and read the whole again."""
         import yaml
 
         self.text = self.text[:start] + new + self.text[end:]
@@ -133,6 +135,7 @@ class Sheet:
             self.refuse("the way this file is written does not allow it")
 
     def result(self) -> str:
+        """The text, which says just what was asked for."""
         document, problems = parse(self.text.encode("utf-8", "surrogatepass"), self.file)
         if problems:
             self.refuse("the way this file is written does not allow it")
@@ -170,6 +173,7 @@ class Sheet:
         return key, node
 
     def set(self, path: Names, value: Any, place: Place) -> None:
+        """Make the value at a path another, or a new one."""
         if not path:
             return self.begin(value)
         home, name = self.at(path[:-1])[1], path[-1]
@@ -199,6 +203,7 @@ class Sheet:
         self.splice(start, end, (head + self.newline if head else "") + lines)
 
     def replace(self, home: _Node, key: _Node, node: _Node, value: Any) -> None:
+        """Write a value over one that is there, in the way in which it is written."""
         flat = not isinstance(value, (Mapping, list))
         if flat and node.kind == "scalar" and node.start < node.end and node.style not in ("|", ">"):
             self.check_anchor(node)
@@ -240,6 +245,7 @@ class Sheet:
             self.splice(value.end, value.end + len(rest.group()), line)
 
     def remove(self, path: Names) -> None:
+        """Take an entry out, with its line."""
         owner, home = self.at(path[:-1])
         names = home.names() if home else []
         if home is None or path[-1] not in names:
@@ -311,6 +317,7 @@ class Sheet:
         return "".join(f"{pad}{self.word(str(k))}:{self.below(v, column, step)}" for k, v in value.items())
 
     def flow(self, value: Any) -> str:
+        """A value on one line."""
         if isinstance(value, Mapping):
             return "{" + ", ".join(f"{self.word(str(k))}: {self.flow(v)}" for k, v in value.items()) + "}"
         if isinstance(value, list):
@@ -323,21 +330,26 @@ class Sheet:
         return found.end() if found else None
 
     def check_anchor(self, node: _Node) -> None:
+        """Refuse to lose what other places may name."""
         if node.kind == "alias" or re.match(r"(![^\s,\[\]{}]*\s+)?&", self.text[node.start : node.end]):
             self.refuse("its value is an alias, or has an anchor")
 
     def check_lost(self, node: _Node, start: int, end: int) -> None:
+        """Refuse to lose an anchor or a comment."""
         self.check_anchor(node)
         self.check_comment(start, end)
 
     def check_comment(self, start: int, end: int) -> None:
+        """Refuse to lose a comment."""
         if _COMMENT.search(self.text[start:end]):
             self.refuse("a comment would be lost")
 
     def line_start(self, index: int) -> int:
+        """Where the line of a place begins."""
         return max((m.end() for m in _BREAK.finditer(self.text, 0, index)), default=0)
 
     def line_end(self, index: int) -> int:
+        """Where it ends, before its break."""
         found = _BREAK.search(self.text, index)
         return found.start() if found else len(self.text)
 

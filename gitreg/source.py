@@ -60,6 +60,7 @@ class Tree:
     hidden: tuple[Path, ...] = ()
 
     def name(self, file: Path) -> str:
+        """A file as problems name it: relative to the base."""
         try:
             return file.relative_to(self.base).as_posix()
         except ValueError:

@@ -57,6 +57,7 @@ class Update:
 
     @property
     def status(self) -> str:
+        """`failed`, `current`, `updated` or `newer`."""
         if self.error:
             return "failed"
         if not self.newer:

@@ -52,6 +52,7 @@ class WorkTree(Readable):
 
     @cached_property
     def visible(self) -> Collection[str] | None:
+        """Files that Git does not ignore; None where there is no Git."""
         return git.visible_files(self.root)
 
     def visible_for(self, files: Iterable[str]) -> Collection[str] | None:
@@ -133,6 +134,7 @@ class WorkTree(Readable):
         raise Refused(f"no model has the id {id}", "gitreg list")
 
     def chosen(self, references: Sequence[str]) -> list[str]:
+        """The manifests that references name; all without any."""
         if not references:
             return self.files
         return list(dict.fromkeys(self.manifest_file(r) for r in references))

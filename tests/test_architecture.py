@@ -16,7 +16,7 @@ HOUSE = Path(gitreg.__file__).parent
 ORDER = ("DOOR", "WORK", "HAND", "RULE", "WORD")
 ROOMS = {
     "DOOR": "__init__ __main__ cli",
-    "WORK": "registry repository worktree workbench builder gather checker packager loader verifier starter scaffold origins updater inference detection snapshot planner rules doors review uncommitted overtaken rendering needs applier promoter bumper resolver warden doctor fsck clones places load shelf loaded puller provenance demands site known reproducer evaluator converter heldout metricsfile readable catalog contents indexer records searcher",
+    "WORK": "registry repository worktree workbench builder gather checker packager loader verifier starter scaffold origins updater inference detection snapshot planner rules doors review uncommitted overtaken rendering needs applier promoter bumper resolver warden doctor fsck clones places load shelf loaded puller provenance demands site known reproducer evaluator converter heldout metricsfile readable catalog contents indexer records searcher cleaning",
     "HAND": "manifest datafiles git store source isolation folders memo ledger server forge caches dvcsettings pipelines index",
     "RULE": "documents schema imports packages formats flavors mlmodel stagefile history plan compatibility gates patterns clauses edits sheet inputs required sections query fields values comparison graph columns measures",
     "WORD": "names versions model declared desired recorded errors reports version addresses redaction catalogued plaindata",
@@ -114,6 +114,23 @@ def test_only_the_command_line_prints() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.relative_to(HOUSE).as_posix())
 def test_no_file_has_450_lines(file: Path) -> None:
     assert len(file.read_text().splitlines()) < 450
+
+
+def test_what_is_public_says_what_it_is_for() -> None:
+    """Setters go without, and what packages carry: each byte of it is in their digests."""
+    silent = [
+        f"{file.name}: {node.name}"
+        for file in FILES
+        if owner(file) != "isolated"
+        for home in (SYNTAX[file], *(n for n in SYNTAX[file].body if isinstance(n, ast.ClassDef)))
+        if not getattr(home, "name", "").startswith("_")
+        for node in home.body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        and not node.name.startswith("_")
+        and not any(ast.unparse(one).endswith((".setter", "overload")) for one in node.decorator_list)
+        and not ast.get_docstring(node)
+    ]
+    assert silent == []
 
 
 def test_the_command_line_starts_without_what_is_slow_to_import() -> None:

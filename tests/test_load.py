@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gitreg import GitregError, LoadedModel, Registry, load_model
+from gitreg import GitregError, LoadedModel, Registry, caches, load_model
 from gitreg.addresses import address_of
 from gitreg.clones import Stale
 from gitreg.errors import Outside, Refused, Usage
 from tests.support import ADDER_CODE, Workshop, run, write_manifest
+from tests.support import gitreg as command
 from tests.upstream import LOAD, Upstream
 
 
@@ -341,6 +342,34 @@ def test_a_cache_that_everybody_may_write_to_is_refused(up: Upstream) -> None:
     up.cache.chmod(0o777)
     with pytest.raises(Refused, match="everybody may write"):
         load_model("adder", registry=up.url)
+
+
+def test_the_cache_is_shown_and_emptied_and_nothing_else_is(up: Upstream) -> None:
+    model = load_model("adder@1.0.0", registry=up.url)
+    (up.cache / "packages" / "mine.lock").touch()
+    (up.cache / "notes.txt").write_text("mine")
+    said = command("cache", "--json", cwd=up.place)
+    kept = {one["name"]: one for one in json.loads(said.stdout)["kept"]}
+    assert (kept["clones"]["entries"], kept["packages"]["entries"], kept["versions"]["entries"]) == (1, 1, 1)
+    assert kept["packages"]["size"] > 1000 and "in all" in command("cache", cwd=up.place).stdout
+    with caches.locked(next(up.cache.glob("locks/*.lock")), 1):
+        done = command("cache", "clear", cwd=up.place)
+        assert done.returncode == 4 and "at work" in done.stderr and package(up).is_dir()
+    assert command("cache", "clear", cwd=up.place).returncode == 0
+    assert "nothing is kept" in command("cache", cwd=up.place).stdout
+    assert (up.cache / "notes.txt").read_text() == "mine"
+    five(model)  # what is loaded goes on working
+    five(load_model("adder@1.0.0", registry=up.url))
+
+
+def test_a_folder_that_is_no_cache_is_not_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "packages" / "of-mine").mkdir(parents=True)
+    (tmp_path / "more").touch()
+    monkeypatch.setenv("GITREG_CACHE", str(tmp_path))
+    caches.place("clones")
+    assert not (tmp_path / "CACHEDIR.TAG").exists()
+    done = command("cache", "clear", cwd=tmp_path)
+    assert done.returncode == 1 and (tmp_path / "packages" / "of-mine").is_dir()
 
 
 # Without a network, and with a registry that goes on ------------------------------------------------

@@ -17,6 +17,7 @@ import click
 from gitreg import __version__
 from gitreg.cli import (
     authoring,
+    caching,
     checking,
     comparing,
     completing,
@@ -84,6 +85,7 @@ for command in (
     site.site,
     site.open_,
     hooks.hook,
+    caching.cache,
     inspecting.inspect,
     completing.completion,
 ):

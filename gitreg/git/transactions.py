@@ -113,6 +113,7 @@ class _Killed(Outside):
 
 
 def check_alive(code: int, verb: str) -> None:
+    """Raise when Git was ended by a signal: it has left its locks."""
     if code < 0:
         raise _Killed(f"git {verb} was ended by signal {-code}", "the same again")
 

@@ -29,6 +29,7 @@ LOAD, PREDICT, SAVE = "load", "predict", "save"
 
 
 def main():
+    """Do the task of the file that is named, and answer when the parent says go."""
     with open(sys.argv[1]) as stream:
         task = json.load(stream)
     go = threading.Event()

@@ -33,6 +33,7 @@ _REFUSED = (
 
 
 def main() -> None:
+    """Ask MLflow, in a process of its own, and write what it answers to a file."""
     uri, folder, result = sys.argv[1:]
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)

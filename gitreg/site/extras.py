@@ -42,6 +42,7 @@ class Samples:
     found: Mapping[str, Asked] = field(default_factory=dict)
 
     def of(self, one: ModelVersion) -> Asked:
+        """Those of a version; none where it has none."""
         return self.found.get(one.id, Asked())
 
 

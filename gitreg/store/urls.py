@@ -42,10 +42,12 @@ class There:
 
     @property
     def is_file(self) -> bool:
+        """Whether it is one file and no folder."""
         return list(self.files) == [""]
 
     @property
     def size(self) -> int:
+        """Bytes of what has a known size."""
         return sum(size or 0 for size, _, _ in self.files.values())
 
     def dependency(self) -> dict[str, Any]:
