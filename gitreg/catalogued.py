@@ -79,6 +79,10 @@ class ModelVersion:
     def __str__(self) -> str:
         return f"{self.model}@{self.version}"
 
+    def __repr__(self) -> str:
+        there = f", in {', '.join(self.stages)}" if self.stages else ""
+        return f"<ModelVersion {self}, registered {self.created:%Y-%m-%d}{there}>"
+
     @property
     def name(self) -> str:
         """The model's name."""
@@ -281,6 +285,10 @@ class RegisteredModel:
 
     def __str__(self) -> str:
         return self.name
+
+    def __repr__(self) -> str:
+        there = "".join(f", {stage} {version}" for stage, version in self.stages.items())
+        return f"<RegisteredModel {self.name}, latest {self.latest}{there}>"
 
     @property
     def description(self) -> str:

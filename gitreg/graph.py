@@ -21,7 +21,8 @@ class Node:
 
     Attributes:
         id: unique in its graph.
-        kind: "version", "code", "data", "artifact", "environment", "run", "model", "commit" or "stage".
+        kind: "version", "code", "data", "artifact", "environment", "run", "model", "template", "commit"
+            or "stage".
         label: what it is called.
         details: more of it, by name.
     """
@@ -166,6 +167,16 @@ class _Making:
         if run:
             label = str(run.get("run_id") or run.get("pipeline_run_id") or run.get("pipeline") or "?")
             self.add("run", label, "made by", run)
+        self._models(_mapping(said.get("source")), _mapping(said.get("template")))
+
+    def _models(self, source: Mapping[str, Any], template: Mapping[str, Any]) -> None:
+        """Other models that it was made from."""
+        if source:
+            how = "taken from" if source.get("registry") else "converted from"
+            self.add("model", _reference(source), how, _without(source, "model", "version"))
+        if template:
+            told = {"values": ", ".join(f"{k}: {v}" for k, v in _mapping(template.get("values")).items())}
+            self.add("template", _reference(template), "made from", told)
 
     def artifact(self) -> None:
         """The artifact, and where it was taken from."""
@@ -182,9 +193,8 @@ class _Making:
             self.add("run", str(said["stage"]), "output of stage", {}, of=node)
         if said.get("url"):
             self.add("data", str(said["url"]), "imported from", {}, of=node)
-        if said.get("registry"):
-            label = f"{said.get('model', '?')}@{said.get('version', '?')}"
-            self.add("model", label, "subscribed from", {"registry": said["registry"]}, of=node)
+        if said.get("registry") and not one.lineage.get("source"):
+            self.add("model", _reference(said), "subscribed from", {"registry": said["registry"]}, of=node)
 
     def recorded(self) -> None:
         """What tags say: the commit, and the stages."""
@@ -204,6 +214,10 @@ class _Making:
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _reference(said: Mapping[str, Any]) -> str:
+    return f"{said.get('model', '?')}@{said.get('version', '?')}"
 
 
 def _without(said: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def parse_order(text: str) -> tuple[Order, ...]:
     found: list[Order] = []
     while reader.here.kind != "end":
         if found and not reader.take(","):
-            reader.fail("',' is expected here")
+            reader.fail("ASC, DESC or ',' is expected here")
         one = reader.field()
         down = reader.take("DESC")
         if not down:

@@ -39,6 +39,9 @@ class Repository:
         self.tags_of = root  # whose tags count: a clone of one commit has none
         self._snapshots: dict[str, Snapshot] = {}
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.root}>"
+
     @cached_property
     def git_folder(self) -> Path | None:
         """Git's own folder, which all work trees share; None outside of a repository."""

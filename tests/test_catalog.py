@@ -133,6 +133,9 @@ def test_models_and_versions_as_tags_and_manifests_say(shelf: Shelf) -> None:
     churn, forecast = registry.models()
     assert (churn.name, churn.latest, churn.count) == ("churn", "1.1.0", 2)
     assert churn.stages == {"production": "1.0.0", "staging": "1.1.0"}
+    assert repr(churn) == "<RegisteredModel churn, latest 1.1.0, production 1.0.0, staging 1.1.0>"
+    assert repr(churn.version("1.0.0")) == "<ModelVersion churn@1.0.0, registered 2023-11-14, in production>"
+    assert repr(registry) == f"<Registry {shelf.root}>"
     assert churn.tags == {"domain": "billing", "a b": 1} and churn.owners == ("@risk",)
     assert forecast.description == "Demand." and forecast.stages == {}
     new, old = churn.versions()

@@ -238,6 +238,17 @@ def test_lineage_as_a_tree_dot_and_mermaid(shelf: Shelf) -> None:
     assert mermaid.startswith("flowchart LR\n") and "run: abc" in mermaid
 
 
+def test_lineage_names_the_models_that_one_was_made_from(shelf: Shelf) -> None:
+    source = {"registry": "https://git.example/up", "model": "base", "version": "3.2.1", "commit": "a" * 40}
+    template = {"model": "blank", "version": "1.0.0", "values": {"depth": 3}}
+    shelf.register("leaf", "1.0.0", lineage={"source": source, "template": template})
+    said = command("lineage", "leaf", cwd=shelf.root).stdout
+    assert "taken from model base@3.2.1\n│   ├── registry: https://git.example/up" in said
+    assert "made from template blank@1.0.0\n│   └── values: depth: 3" in said
+    shelf.register("leaf", "1.1.0", lineage={"source": {"model": "churn", "version": "1.0.0"}})
+    assert "converted from model churn@1.0.0" in command("lineage", "leaf", cwd=shelf.root).stdout
+
+
 def test_dot_stays_one_graph_whatever_texts_say(evil: Shelf) -> None:
     """Every quote of a label is escaped: taken out, with what is between them, the frame is left."""
     dot = command("lineage", "evil@1.0.0", "--format", "dot", cwd=evil.root).stdout
