@@ -83,7 +83,24 @@ def detect_files(files: Mapping[str, Path]) -> formats.Format:
     if found is formats.UNKNOWN and len(files) == 1:
         name, path = next(iter(files.items()))
         return _inspect_file(path, name).format
+    if found is formats.UNKNOWN:
+        return _only_model(files)
     return inspect_files(files, "").format if found is formats.TRANSFORMERS else found
+
+
+def _only_model(files: Mapping[str, Path]) -> formats.Format:
+    """The format of the one file that a type's loader would take, as ONNX with its weights beside it."""
+    seen = inspect_files(files, "")
+    found = [one for one in seen.inside if "/" not in one.path and _loads_files(one.format.type)]
+    others = [one for one in seen.inside if one not in found]
+    if len(found) != 1 or seen.unseen or any(one.runs_code for one in others):
+        return formats.UNKNOWN
+    return found[0].format
+
+
+def _loads_files(kind: str) -> bool:
+    """Whether a type's loader takes one file of a folder."""
+    return kind in flavors.FLAVORS and "file" in flavors.FLAVORS[kind].options
 
 
 def inspect(path: Path, name: str | None = None) -> Seen:

@@ -208,12 +208,12 @@ def _npy(at: At, size: int, head: bytes) -> _Judged | None:
     if not header.rstrip().endswith("}"):
         return NPY_OBJECTS, ["truncated, or too long: its header has no end"]
     descr = re.fullmatch(form, header)
-    if not descr or re.search(r"''|'\s+'|'[|<>=]?O|object", descr[1]):
+    # A nameless field is the padding of C's structs, as the nodes of scikit-learn's trees have it.
+    if not descr or re.search(r"(?<!\()''|''(?!, '\|V\d+'\))|'\s+'|'[|<>=]?O|object", descr[1]):
         return NPY_OBJECTS, []
     plain = re.fullmatch(r"'[|<>=][biufc](\d{1,2})'", descr[1])
     lengths = map(int, re.findall(r"\d{1,18}", descr[2]))
-    promised = math.prod(lengths, start=int(plain[1]) if plain else 0)
-    return NPY, _cut(size, start + len(header) + promised)
+    return NPY, _cut(size, start + len(header) + math.prod(lengths, start=int(plain[1]) if plain else 0))
 
 
 def _safetensors(at: At, size: int, head: bytes) -> _Judged | None:

@@ -155,9 +155,12 @@ def _describe(registry: Registry, model: Unknown, found: Found) -> None:
 
 
 def _items(said: list[Any]) -> list[ModelSchemaItem]:
-    unknown = sorted(str(i["name"]) for i in said if i["data_type"] == "unknown")
+    unknown = [f"{i['name']}: {i['data_type']}" for i in said if str(i["data_type"]).startswith("unknown")]
     if unknown:
-        raise Refused(f"{', '.join(unknown)}: gitreg has no data type for what the file declares")
+        raise Refused(
+            f"{', '.join(unknown).replace('unknown ', '')}: gitreg, as Michelangelo, has no such data type",
+            "write the model with inputs and outputs of float32 or int64; within it types are its own",
+        )
     return [
         ModelSchemaItem(
             str(i["name"]), DataType(i["data_type"]), [int(n) for n in i["shape"]], i.get("optional")

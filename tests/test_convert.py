@@ -20,7 +20,10 @@ from tests.flavored import declared
 from tests.support import Workshop, make_registry
 
 FOUR = [{"x": [1.0, 2.0, 3.0, 4.5]}, {"x": [-1.0, 0.0, 0.5, 0.0]}]
-PEOPLE = [{"age": [41.5], "city": ["a"]}, {"age": [20.0], "city": ["b"]}]
+PEOPLE = [
+    {"age__years_": [41.5], "visits": [3], "city": ["a"]},
+    {"age__years_": [20.0], "visits": [0], "city": ["b"]},
+]
 NET = """
 import torch
 
@@ -45,15 +48,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     import pandas
     import skops.io
     from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     place = tmp_path_factory.mktemp("convert")
     dice = np.random.default_rng(1)
-    frame = pandas.DataFrame({"age": dice.normal(40, 10, 80), "city": dice.choice(["a", "b"], 80)})
-    columns = ColumnTransformer([("n", StandardScaler(), ["age"]), ("c", OneHotEncoder(), ["city"])])
-    model = make_pipeline(columns, LogisticRegression()).fit(frame, np.where(frame.age > 40, "old", "young"))
+    age, visits, city = dice.normal(40, 10, 80), dice.integers(0, 9, 80), dice.choice(["a", "b"], 80)
+    frame = pandas.DataFrame({"age (years)": age, "visits": visits, "city": city})
+    numbers = make_pipeline(SimpleImputer(), StandardScaler())
+    columns = ColumnTransformer([("n", numbers, ["age (years)", "visits"]), ("c", OneHotEncoder(), ["city"])])
+    model = make_pipeline(columns, LogisticRegression()).fit(frame, np.where(age > 40, "old", "young"))
     skops.io.dump(model, place / "people.skops")
     (place / "s.json").write_text(json.dumps(PEOPLE))
     make_registry(place / "registry")
@@ -72,7 +78,9 @@ def test_a_pipeline_becomes_a_model_with_its_lineage(made: Workshop) -> None:
     label, chances = said["outputs"]
     assert label == {"name": "label", "values": 2, "unlike": 0, "absolute": None, "relative": None}
     assert chances["values"] == 4 and 0 <= chances["absolute"] < 1e-5
-    schema = "age float [1], city string [1] -> label string [1], probabilities float [2]"
+    schema = (
+        "age__years_ float [1], visits long [1], city string [1] -> label string [1], probabilities float [2]"
+    )
     assert declared(made, "people-onnx") == schema
     manifest = next(m for m in Registry(made.root).manifests() if m.name == "people-onnx")
     assert manifest.type == "onnx" and manifest.lineage["source"]["model"] == "people"

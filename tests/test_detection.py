@@ -236,9 +236,11 @@ def test_what_joblib_writes_is_a_pickle(way: Any, tmp_path: Path) -> None:
 def test_what_skops_writes_is_data(tmp_path: Path) -> None:
     io_ = pytest.importorskip("skops.io")
     linear = pytest.importorskip("sklearn.linear_model")
-    io_.dump(linear.LinearRegression().fit(np.eye(2), [1, 2]), tmp_path / "m.skops")
-    seen = detection.inspect(tmp_path / "m.skops")
-    assert (seen.format, seen.risk, seen.runs_code) == (formats.SKOPS, "data only", False)
+    trees = pytest.importorskip("sklearn.tree")
+    for model in (linear.LinearRegression(), trees.DecisionTreeRegressor()):  # structs with padding
+        io_.dump(model.fit(np.eye(2), [1, 2]), tmp_path / "m.skops")
+        seen = detection.inspect(tmp_path / "m.skops")
+        assert (seen.format, seen.risk, seen.runs_code) == (formats.SKOPS, "data only", False)
 
 
 def test_what_torch_writes_is_told_apart(tmp_path: Path) -> None:
@@ -378,6 +380,18 @@ def test_folders_are_told_by_their_names(tmp_path: Path) -> None:
         for file in files:
             put(tmp_path / name / file, SAFETENSORS if file.endswith("tensors") else b"{}")
         assert detection.detect(tmp_path / name).key == name
+
+
+def test_a_folder_is_what_its_one_model_file_is(tmp_path: Path) -> None:
+    tree = b"tree\nversion=v4\nnum_class=1\n\nend of trees\n"
+    put(tmp_path / "model.txt", tree)
+    put(tmp_path / "weights.bin", b"\1\2\3" * 50)
+    assert detection.detect(tmp_path) is formats.LIGHTGBM
+    put(tmp_path / "scaler.pkl", pickle.dumps([1]))
+    assert detection.detect(tmp_path) is formats.UNKNOWN, "there is more in it, and it runs code"
+    (tmp_path / "scaler.pkl").unlink()
+    put(tmp_path / "other.txt", tree)
+    assert detection.detect(tmp_path) is formats.UNKNOWN, "which one?"
 
 
 def test_a_pickle_among_safetensors_is_no_data_only_folder(tmp_path: Path) -> None:

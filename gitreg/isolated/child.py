@@ -287,6 +287,11 @@ def _tell(error, code, user_model):
     except Exception:  # an error of the user's own whose text cannot be had
         said, last = "", [f"{type(error).__name__}\n"]
     text = "".join([*traceback.format_list(frames[start:]), *last])
+    ours = own and frames[-1] is own[-1] and "gitreg_flavors" in where
+    if (ours and isinstance(error, (PermissionError, ValueError))) or type(
+        error
+    ).__name__ == "NotConvertible":
+        text = ""  # gitreg itself refuses, and says why; where it does so helps nobody
     return {"type": type(error).__name__, "text": said, "where": where, "traceback": text[-20000:]}
 
 

@@ -5,6 +5,8 @@ The graph gets the names of the schema, whatever a converter calls them, so that
 
 import copy
 
+import numpy as np
+
 # What a NumPy dtype is in ONNX's TensorProto.
 _CODES = {
     "float32": 1,
@@ -63,18 +65,41 @@ def _sklearn(model, path, opset, samples):
                 **({"raw_scores": True} if "decision_function" in methods else {}),
             }
         }
-    types = [(field.name, _skl_type(field)) for field in model.inputs]
+    numbers = {field.dtype for field in model.inputs if field.dtype.kind in "iuf"}
+    # Its converters take columns of one type, and ONNX Runtime has all of their operators for float alone.
+    mixed = len(numbers) > 1
+    kinds = [np.dtype("float32") if mixed and f.dtype in numbers else f.dtype for f in model.inputs]
+    types = [
+        (model.originals.get(field.name, field.name), _skl_type(kind, field.shape))
+        for field, kind in zip(model.inputs, kinds)
+    ]
     made = to_onnx(
         model.estimator,
         initial_types=types,
         options=options,
         target_opset=opset or {"": _OPSET, "ai.onnx.ml": 3},
     )
+    _take_inputs(made, model.inputs)
     places = {"predict": 0, "transform": 0, "predict_proba": 1, "decision_function": 1}
     _finish(made, model, {name: places[method] for name, method in model.methods.items()}, path)
 
 
-def _skl_type(field):
+def _take_inputs(made, fields):
+    """Give the graph's inputs the declared names and types."""
+    from onnx import helper
+
+    for value, field in zip(made.graph.input, fields):
+        own, code = value.type.tensor_type.elem_type, _CODES[field.dtype.name]
+        if value.name == field.name and own == code:
+            continue
+        inner = value.name if value.name != field.name else f"{field.name}_as_number"
+        for node in made.graph.node:
+            node.input[:] = [inner if name == value.name else name for name in node.input]
+        made.graph.node.insert(0, helper.make_node("Cast", [field.name], [inner], to=own))
+        value.name, value.type.tensor_type.elem_type = field.name, code
+
+
+def _skl_type(dtype, shape):
     from skl2onnx.common import data_types
 
     kinds = {
@@ -88,7 +113,7 @@ def _skl_type(field):
         "bool": "BooleanTensorType",
         "object": "StringTensorType",
     }
-    return getattr(data_types, kinds[field.dtype.name])([None, *field.shape])
+    return getattr(data_types, kinds[dtype.name])([None, *shape])
 
 
 # Boosters --------------------------------------------------------------------------------------
@@ -162,13 +187,16 @@ def _finish(made, model, places, path):
             raise NotConvertible(f"the converter gives no output for {field.name!r}")
         own = outputs[place]
         name = field.name
+        if own.type.WhichOneof("value") not in (None, "tensor_type"):
+            raise NotConvertible(f"{name!r} would be no tensor in the graph, but one per target")
         if own.name != name:
             if name in taken:  # another of its outputs is called so
                 raise NotConvertible(f"the converter calls another output {name!r}")
             made.graph.node.append(helper.make_node("Identity", [own.name], [name]))
         dims = [one.dim_value or f"{name}_{i}" for i, one in enumerate(own.type.tensor_type.shape.dim)]
-        shape = ["batch", *dims[1:]] if dims else None
-        made.graph.output.append(helper.make_tensor_value_info(name, own.type.tensor_type.elem_type, shape))
+        code = own.type.tensor_type.elem_type or _CODES[field.dtype.name]
+        shape = ["batch", *(dims[1:] if dims else field.shape)]
+        made.graph.output.append(helper.make_tensor_value_info(name, code, shape))
     onnx.checker.check_model(made)
     onnx.save(made, path)
 

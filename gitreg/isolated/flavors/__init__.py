@@ -7,6 +7,7 @@ that one. Nothing here needs gitreg but the `Model` that every package carries.
 
 import json
 import os
+import re
 import shutil
 from abc import abstractmethod
 
@@ -226,11 +227,17 @@ def _told(items, batched):
     return [
         {
             "name": name,
-            "data_type": word(dtype),
+            "data_type": _known(dtype),
             "shape": [-1 if n is None else int(n) for n in (shape[1:] if batched else shape)] or [1],
         }
         for name, dtype, shape in items
     ]
+
+
+def _known(dtype):
+    """The manifest's name of a dtype; with the dtype itself where there is none, if it is known."""
+    named, dtype = word(dtype), np.dtype(dtype)
+    return f"unknown ({dtype})" if named == "unknown" and dtype.kind != "c" else named
 
 
 def version(distribution):
@@ -289,6 +296,25 @@ def columns_in_order(inputs, names):
     if missing:
         raise ValueError(f"columns that the model was fitted on are missing: {', '.join(missing[:10])}")
     return {name: inputs[name] for name in names}
+
+
+def clean(name):
+    """A name as the schema has them."""
+    cleaned = re.sub(r"[^A-Za-z0-9_./-]", "_", str(name))
+    return cleaned if re.match(r"[A-Za-z_]", cleaned) else f"_{cleaned}"
+
+
+def declared(originals):
+    """name in the schema -> the file's own, in its order; a name that is valid stays as it is."""
+    originals = list(originals)
+    valid = {name for name in originals if clean(name) == name}
+    found = {}
+    for original in originals:
+        name = clean(original)
+        while name in found or (name in valid and name != original):
+            name += "_"
+        found[name] = original
+    return found
 
 
 def texts(array):

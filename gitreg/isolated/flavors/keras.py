@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from . import Flavored, version
+from . import Flavored, clean, version
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _SAFE = (3, 12)  # CVE-2025-1550, CVE-2025-8747 and CVE-2025-12058 are mended
@@ -53,8 +53,8 @@ class Keras(Flavored):
                     "loaded; `trust: pickle` in the manifest allows it"
                 ) from error
             raise
-        self.takes = [(_clean(_name(one)), one) for one in self.model.inputs]
-        self.gives = _unique([_clean(name) for name in self._output_names()])
+        self.takes = [(clean(_name(one)), one) for one in self.model.inputs]
+        self.gives = _unique([clean(name) for name in self._output_names()])
 
     def _output_names(self):
         """Of a dict of outputs its keys; else the layers' names."""
@@ -111,9 +111,3 @@ def _taken(array, tensor):
     """An array in the rank that the model has; a declared [1] may be a row's only value."""
     rank = len(tensor.shape)
     return array.reshape(array.shape[:rank]) if array.ndim == rank + 1 and array.shape[-1] == 1 else array
-
-
-def _clean(name):
-    """A name as the schema has them."""
-    cleaned = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
-    return cleaned if re.match(r"[A-Za-z_]", cleaned) else f"_{cleaned}"

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from . import Flavored, chosen, columns_in_order, floats, requirement, texts
+from . import Flavored, chosen, columns_in_order, declared, floats, requirement, texts
 
 
 class Lightgbm(Flavored):
@@ -33,9 +33,9 @@ class Lightgbm(Flavored):
         self.booster = lightgbm.Booster(model_file=file)
         said = dict(line.split("=", 1) for line in head.splitlines() if "=" in line)
         self.objective = said.get("objective", "").partition(" ")[0]
-        self.columns = self.booster.feature_name()
-        if self.columns == [f"Column_{i}" for i in range(len(self.columns))]:
-            self.columns = []
+        names = self.booster.feature_name()
+        unnamed = names == [f"Column_{i}" for i in range(len(names))]
+        self.columns = [] if unnamed else list(declared(names))
         self.categories = self._categories(ends)
         if self.outputs:
             known = ("label", "probabilities", "prediction", "scores", "leaves", "contributions")
@@ -50,7 +50,8 @@ class Lightgbm(Flavored):
         places = [int(n) for n in said[1].split(",")] if said else []
         if kept and len(places) != len(kept):
             raise ValueError("the file does not say which of its features are the categories that pandas had")
-        return {self.booster.feature_name()[i]: one for i, one in zip(places, kept)} if kept else {}
+        names = list(declared(self.booster.feature_name()))
+        return {names[i]: one for i, one in zip(places, kept)} if kept else {}
 
     def unwrap(self):
         """The booster."""

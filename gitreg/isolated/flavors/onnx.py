@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from . import Flavored, texts, version, word
+from . import Flavored, clean, texts, version, word
 
 _TYPES = {
     "bool": "bool",
@@ -50,7 +50,7 @@ class Onnx(Flavored):
 
     def answer(self, inputs):
         feed = {self.graph_names.get(name, name): texts(array) for name, array in inputs.items()}
-        declared = [field.name for field in self.outputs] or [_clean(name) for name in self.gives]
+        declared = [field.name for field in self.outputs] or [clean(name) for name in self.gives]
         wanted = [self.graph_names.get(name, self._original(name)) for name in declared]
         if self.batched and self.single:
             rows = [self._run(wanted, {n: a[i : i + 1] for n, a in feed.items()}) for i in range(_rows(feed))]
@@ -58,7 +58,7 @@ class Onnx(Flavored):
         return dict(zip(declared, self._run(wanted, feed)))
 
     def _original(self, name):
-        return next((one for one in self.gives if name in (one, _clean(one))), name)
+        return next((one for one in self.gives if name in (one, clean(one))), name)
 
     def _run(self, wanted, feed):
         return [_plain(one) for one in self.session.run(wanted, feed)]
@@ -77,7 +77,7 @@ class Onnx(Flavored):
         return known
 
     def known_options(self):
-        names = {_clean(n): n for n in [*self.takes, *self.gives] if _clean(n) != n}
+        names = {clean(n): n for n in [*self.takes, *self.gives] if clean(n) != n}
         return {"names": names} if names else {}
 
     def native(self):
@@ -98,7 +98,7 @@ def _known(one):
     dims = [n if isinstance(n, int) and n > 0 else None for n in one.shape or []]
     if dims[:1] == [1]:
         dims[0] = None
-    return _clean(one.name), np.dtype(_TYPES.get(kind[1] if kind else "", "complex64")), tuple(dims)
+    return clean(one.name), np.dtype(_TYPES.get(kind[1] if kind else "", "complex64")), tuple(dims)
 
 
 def _whole(one):
@@ -107,12 +107,6 @@ def _whole(one):
     shape = [n if isinstance(n, int) and n > 0 else None for n in one.shape or []] if kind else None
     named = word(_TYPES.get(kind[1], "complex64")) if kind else one.type
     return {"name": one.name, "data_type": named, "shape": shape}
-
-
-def _clean(name):
-    """A name as the schema has them."""
-    cleaned = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
-    return cleaned if re.match(r"[A-Za-z_]", cleaned) else f"_{cleaned}"
 
 
 def _plain(value):

@@ -3,13 +3,12 @@
 import json
 import math
 import os
-import re
 import shutil
 from xml.parsers import expat
 
 import numpy as np
 
-from . import Flavored, version
+from . import Flavored, clean, version
 
 _TYPES = {"double": "float64", "real": "float64", "float": "float32", "integer": "int64", "boolean": "bool"}
 # What the file itself may not have is refused before Java sees it; Java is told the same.
@@ -34,15 +33,15 @@ class Pmml(Flavored):
                 raise RuntimeError(f"PMML needs Java (a JRE, from version 8 on): {error}") from error
             raise
         self.model = Model.fromFile(file)
-        self.takes = {_clean(f.name): f for f in self.model.inputFields}
-        self.gives = {_clean(f.name): f for f in self.model.outputFields}
+        self.takes = {clean(f.name): f for f in self.model.inputFields}
+        self.gives = {clean(f.name): f for f in self.model.outputFields}
 
     def answer(self, inputs):
         fields = {name: self.takes[name].name for name in inputs}
         rows = zip(*(_values(array) for array in inputs.values()))
         asked = {"columns": list(fields.values()), "data": [list(row) for row in rows]}
         said = json.loads(str(self.model.predict(json.dumps(asked))))
-        columns = {_clean(name): [row[i] for row in said["data"]] for i, name in enumerate(said["columns"])}
+        columns = {clean(name): [row[i] for row in said["data"]] for i, name in enumerate(said["columns"])}
         return {name: _array(values, _dtype(self.gives[name])) for name, values in columns.items()}
 
     def known_inputs(self):
@@ -105,9 +104,3 @@ def _array(values, dtype):
     if dtype.kind == "f":
         return np.array([math.nan if one is None else float(one) for one in values], dtype)
     return np.array([dtype.type(one) for one in values], dtype)
-
-
-def _clean(name):
-    """A name as the schema has them."""
-    cleaned = re.sub(r"[^A-Za-z0-9_./-]", "_", str(name))
-    return cleaned if re.match(r"[A-Za-z_]", cleaned) else f"_{cleaned}"

@@ -4,7 +4,7 @@ import zipfile
 
 import numpy as np
 
-from . import Flavored, texts, version
+from . import Flavored, declared, texts, version
 
 # The method that an output's name asks for.
 _METHODS = {
@@ -18,12 +18,17 @@ _METHODS = {
     "transformed": "transform",
 }
 
+# What skops does not trust and can do nothing: a dtype, as every OneHotEncoder has one. Trees are not here:
+# scikit-learn follows the indices in them unchecked, and a crafted one reads where it should not.
+_HARMLESS = ("numpy.dtype",)
+
 
 class Sklearn(Flavored):
     """A fitted estimator or pipeline.
 
     One input is the matrix of features, a row per sample; several are columns, one value per sample, put
-    into a data frame where the estimator was fitted on one.
+    into a data frame where the estimator was fitted on one. A column whose name the schema cannot have is
+    called by it with `_` in the place of what is not allowed there.
 
     Options:
         file: which file of a folder to load.
@@ -42,7 +47,8 @@ class Sklearn(Flavored):
             import joblib
 
             self.estimator = joblib.load(file)
-        self.columns = [str(n) for n in getattr(self.estimator, "feature_names_in_", ())]
+        self.originals = declared(str(n) for n in getattr(self.estimator, "feature_names_in_", ()))
+        self.columns = list(self.originals)
         self.methods = self._methods()
 
     def unwrap(self):
@@ -65,19 +71,34 @@ class Sklearn(Flavored):
 
     def answer(self, inputs):
         table = self._table(inputs)
-        return {name: getattr(self.estimator, method)(table) for name, method in self.methods.items()}
+        return {name: _one(getattr(self.estimator, method)(table)) for name, method in self.methods.items()}
 
     def _table(self, inputs):
         arrays = {name: texts(array) for name, array in inputs.items()}
         if len(arrays) == 1 and len(self.inputs) <= 1:
             (array,) = arrays.values()
             if len(self.columns) == 1 and self.inputs and self.inputs[0].name in self.columns:
-                return _frame(arrays)
+                return self._frame(arrays)
             return array
         if self.columns:
-            return _frame({name: arrays[name] for name in self.columns if name in arrays})
+            self._know(arrays)
+            return self._frame({name: arrays[name] for name in self.columns if name in arrays})
         order = [f.name for f in self.inputs if f.name in arrays] or list(arrays)
         return np.concatenate([arrays[n].reshape(len(arrays[n]), -1) for n in order], axis=1)
+
+    def _know(self, names):
+        strange = [name for name in names if name not in self.originals]
+        if strange:
+            known = [n if n == own else f"{n} (for {own!r})" for n, own in self.originals.items()]
+            raise ValueError(
+                f"no column is called {', '.join(map(repr, strange))}; the estimator was fitted on "
+                f"{', '.join(known[:30])}"
+            )
+
+    def _frame(self, columns):
+        import pandas
+
+        return pandas.DataFrame({self.originals[n]: a.reshape(len(a)) for n, a in columns.items()})
 
     def known_inputs(self):
         if self.columns:
@@ -91,26 +112,30 @@ class Sklearn(Flavored):
         return needed + ([f"pandas>={version('pandas').split('.')[0]}"] if self.columns else [])
 
 
+def _one(answer):
+    """One array of what is a list of one per target: (rows, targets, classes), 0 for classes of others."""
+    if not isinstance(answer, list):
+        return answer
+    most = max(one.shape[1] for one in answer)
+    return np.stack([np.pad(one, ((0, 0), (0, most - one.shape[1]))) for one in answer], axis=1)
+
+
 def _from_skops(file, trusted):
     """Load a skops file, none of whose types is a stranger's."""
     from skops import io
 
-    strange = sorted(set(io.get_untrusted_types(file=file)) - set(trusted))
+    strange = sorted(set(io.get_untrusted_types(file=file)) - {*trusted, *_HARMLESS})
     if strange:
+        listed = ", ".join([*trusted, *strange])
         raise PermissionError(
-            f"the skops file holds types that are not trusted: {', '.join(strange[:10])}; "
-            "`options: {trusted: [...]}` in the manifest names those that are"
+            f"the skops file holds types that skops does not trust: {', '.join(strange)}. If you trust who "
+            f"made the file: `options: {{trusted: [{listed}]}}` in the manifest, or of new "
+            f"--option 'trusted=[{listed}]'"
         )
-    return io.load(file, trusted=list(trusted))
+    return io.load(file, trusted=[*trusted, *_HARMLESS])
 
 
 def _clusters(estimator):
     from sklearn.base import is_clusterer
 
     return is_clusterer(estimator)
-
-
-def _frame(columns):
-    import pandas
-
-    return pandas.DataFrame({name: array.reshape(len(array)) for name, array in columns.items()})

@@ -1,11 +1,10 @@
 """TensorFlow: SavedModels and frozen graphs. A graph may write files, so the manifest has to trust it."""
 
 import os
-import re
 
 import numpy as np
 
-from . import Flavored, version, word
+from . import Flavored, clean, version, word
 
 
 class TensorFlow(Flavored):
@@ -30,7 +29,7 @@ class TensorFlow(Flavored):
             self._open_saved()
         else:
             self._open_frozen()
-        self.original = {_clean(n): n for n in [*self.takes, *self.gives]} | self.options.get("names", {})
+        self.original = {clean(n): n for n in [*self.takes, *self.gives]} | self.options.get("names", {})
 
     def _open_saved(self):
         self.model = self.tf.saved_model.load(self.path)  # kept: the signature's variables are its own
@@ -77,7 +76,7 @@ class TensorFlow(Flavored):
             if spec.shape.rank is not None and array.ndim == spec.shape.rank + 1 and array.shape[-1] == 1:
                 array = array.reshape(array.shape[:-1])  # a declared [1] is a row's only value
             given[original] = self.tf.constant(_texts(array), spec.dtype)
-        return {_clean(name): value.numpy() for name, value in self.ask(**given).items()}
+        return {clean(name): value.numpy() for name, value in self.ask(**given).items()}
 
     def known_inputs(self):
         return [self._known(name, spec) for name, spec in sorted(self.takes.items())]
@@ -93,7 +92,7 @@ class TensorFlow(Flavored):
 
     def _known(self, name, spec):
         shape = None if spec.shape.rank is None else tuple(spec.shape.as_list())
-        return _clean(name), np.dtype(spec.dtype.as_numpy_dtype), shape
+        return clean(name), np.dtype(spec.dtype.as_numpy_dtype), shape
 
     def native(self):
         return {"inputs": self._whole(self.takes), "outputs": self._whole(self.gives)}
@@ -106,7 +105,7 @@ class TensorFlow(Flavored):
         ]
 
     def known_options(self):
-        names = {_clean(n): n for n in [*self.takes, *self.gives] if _clean(n) != n}
+        names = {clean(n): n for n in [*self.takes, *self.gives] if clean(n) != n}
         return {"names": names} if names else {}
 
     def requirements(self):
@@ -124,9 +123,3 @@ def _texts(array):
         return array
     flat = [e.encode() if isinstance(e, str) else e for e in array.ravel().tolist()]
     return np.array(flat, dtype=object).reshape(array.shape)
-
-
-def _clean(name):
-    """A name as the schema has them."""
-    cleaned = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
-    return cleaned if re.match(r"[A-Za-z_]", cleaned) else f"_{cleaned}"

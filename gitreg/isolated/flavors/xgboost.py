@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from . import Flavored, chosen, columns_in_order, floats, requirement, texts
+from . import Flavored, chosen, columns_in_order, declared, floats, requirement, texts
 
 _BINARY, _MULTI = ("binary:logistic", "reg:logistic"), ("multi:softprob", "multi:softmax")
 
@@ -49,9 +49,10 @@ class Xgboost(Flavored):
         self.objective = learner["objective"]["name"]
         self.linear = learner.get("gradient_booster", {}).get("name") == "gblinear"
         self.classes, self.targets = int(param["num_class"]), max(1, int(param.get("num_target", 1)))
-        self.columns = list(self.booster.feature_names or [])
+        self.originals = declared(self.booster.feature_names or [])
+        self.columns = list(self.originals)
         self.kinds = list(self.booster.feature_types or [])
-        self.categories = _categories(self.booster) if "c" in self.kinds else {}
+        self.categories = _categories(self.booster, self.columns) if "c" in self.kinds else {}
         self.rounds = self._rounds()
         if self.outputs:
             known = ("label", "probabilities", "prediction", "scores", "leaves", "contributions")
@@ -121,7 +122,7 @@ class Xgboost(Flavored):
     def _matrix(self, table):
         import xgboost
 
-        names = None if not isinstance(table, np.ndarray) else self.columns or None
+        names = None if not isinstance(table, np.ndarray) else self.booster.feature_names
         kinds = None if names is None else self.kinds or None
         return xgboost.DMatrix(
             table, missing=self._missing(), feature_names=names, feature_types=kinds, enable_categorical=True
@@ -143,7 +144,8 @@ class Xgboost(Flavored):
         frame = {}
         for name, array in arrays.items():
             column = texts(array).reshape(len(array))
-            frame[name] = pandas.Categorical(column) if name in self.categories else column
+            original = self.originals[name]
+            frame[original] = pandas.Categorical(column) if name in self.categories else column
         return pandas.DataFrame(frame)
 
     def known_inputs(self):
@@ -183,14 +185,17 @@ class Xgboost(Flavored):
         return needed + ([requirement("pandas")] if self.categories else [])
 
 
-def _categories(booster):
-    """feature -> dtype of the categories that the file holds; without them a feature is their codes."""
+def _categories(booster, names):
+    """feature -> dtype of the categories that the file holds; without them a feature is their codes.
+
+    Args:
+        names: the features', in their order, as the schema has them.
+    """
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
     model = learner["gradient_booster"].get("model") or learner["gradient_booster"].get("gbtree", {}).get(
         "model", {}
     )
     said = (model.get("cats") or {}).get("enc") or []
-    names = booster.feature_names or []
     return {n: object if "offsets" in one else np.int64 for n, one in zip(names, said) if one.get("values")}
 
 
