@@ -382,7 +382,7 @@ class _Gatherer:
         said = self.manifest.lineage
         places: list[tuple[documents.Path, Any]] = [
             (("lineage", facet, key), said.get(facet, {}).get(key))
-            for facet, key in (("code", "repo"), ("run", "url"))
+            for facet, key in (("code", "repo"), ("run", "url"), ("source", "registry"))
         ]
         for i, one in enumerate(said.get("data", ())):
             places += [(("lineage", "data", i, key), one.get(key)) for key in ("url", "repo")]

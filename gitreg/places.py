@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitreg import caches
 from gitreg.errors import Refused
+from gitreg.names import parse_reference
 
 if TYPE_CHECKING:
     from gitreg.addresses import Address
@@ -80,6 +83,65 @@ def key_of(folder: Path) -> str:
     import hashlib
 
     return f"{folder.stem[-40:]}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
+
+
+@contextmanager
+def at(
+    registry: Registry,
+    commit: str,
+    within: Sequence[str] = (".",),
+    dirty: Collection[str] | None = None,
+    model: str | None = None,
+) -> Iterator[Registry]:
+    """A registry as a commit has it, on disk; see `Registry.at`."""
+    from gitreg import git, memo
+    from gitreg.registry import Registry
+
+    if registry.bare:
+        with registry.scratch() as place:
+            yield laid(registry, commit, place / "at", model)
+        return
+    if git.head(registry.root) == commit and not _changed(registry, within, dirty):
+        yield registry
+        return
+    with registry.scratch() as place:
+        git.clone_at(registry.root, commit, place / "at")
+        other = Registry(place / "at" / git.prefix(registry.root), registry.place.offline)
+        registry.store.lend(other.root)
+        other.tags_of = registry.tags_of
+        other.memo = memo.Memo(None, "")  # what holds of files here does not hold of files there
+        other.store.hashes = registry.store.hashes
+        yield other
+
+
+def _changed(registry: Registry, within: Sequence[str], dirty: Collection[str] | None) -> bool:
+    from gitreg import git
+
+    if dirty is None:
+        return bool(git.changed(registry.root, within))
+    return any(folder == "." or path.startswith(f"{folder}/") for path in dirty for folder in within)
+
+
+@contextmanager
+def holding(registry: Registry, reference: str) -> Iterator[tuple[Registry, str]]:
+    """The registry that has a version in its files, and the model; see `Registry.holding`."""
+    wanted = parse_reference(reference)
+    plain = not (wanted.stage or wanted.ordinal or wanted.id)
+    if plain and (wanted.version is None or _says(registry, wanted.model, wanted.version)):
+        if not registry.bare:
+            yield registry, wanted.model
+            return
+        commit, name = registry.commit("HEAD"), wanted.model
+    else:
+        known, version = registry.resolve(reference)
+        commit, name = version.tag.commit, known.name
+    with registry.at(commit, model=name) as other:
+        yield other, name
+
+
+def _says(registry: Registry, model: str, version: str) -> bool:
+    manifest = registry.read(registry.manifest_file(model)).manifest
+    return manifest is not None and manifest.version == version
 
 
 def laid(registry: Registry, commit: str, place: Path, model: str | None) -> Registry:

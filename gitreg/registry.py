@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,7 @@ from gitreg import (
     demands,
     doors,
     folders,
-    git,
     isolation,
-    memo,
     places,
     planner,
     promoter,
@@ -26,7 +24,6 @@ from gitreg import (
 )
 from gitreg.bumper import Bumped
 from gitreg.declared import Manifest
-from gitreg.errors import Usage
 from gitreg.gather import Gathered
 from gitreg.manifest import read_manifest
 from gitreg.names import parse_reference
@@ -36,11 +33,11 @@ from gitreg.puller import Pulled, Puller
 from gitreg.recorded import ModelRecord, Version
 from gitreg.reports import CheckReport, ModelReport
 from gitreg.review import Review, Reviewer
-from gitreg.workbench import Workbench
+from gitreg.workbench import Workbench, versions_built
 from gitreg.worktree import WorkTree
 
 if TYPE_CHECKING:  # what few commands need is imported by them
-    from gitreg import evaluator, provenance, reproducer
+    from gitreg import converter, evaluator, provenance, reproducer, scaffold, updater
     from gitreg.schema import Sample
 
 
@@ -156,26 +153,8 @@ class Registry(WorkTree):
             dirty: files that are not as HEAD has them, where that is known.
             model: what it needs is enough, if this registry has no files here.
         """
-        if self.bare:
-            with self.scratch() as place:
-                yield places.laid(self, commit, place / "at", model)
-            return
-        if git.head(self.root) == commit and not self._changed(within, dirty):
-            yield self
-            return
-        with self.scratch() as place:
-            git.clone_at(self.root, commit, place / "at")
-            other = Registry(place / "at" / git.prefix(self.root), self.place.offline)
-            self.store.lend(other.root)
-            other.tags_of = self.tags_of
-            other.memo = memo.Memo(None, "")  # what holds of files here does not hold of files there
-            other.store.hashes = self.store.hashes
+        with places.at(self, commit, within, dirty, model) as other:
             yield other
-
-    def _changed(self, within: Sequence[str], dirty: Collection[str] | None) -> bool:
-        if dirty is None:
-            return bool(git.changed(self.root, within))
-        return any(folder == "." or path.startswith(f"{folder}/") for path in dirty for folder in within)
 
     @contextmanager
     def holding(self, reference: str) -> Iterator[tuple[Registry, str]]:
@@ -183,22 +162,47 @@ class Registry(WorkTree):
 
         A model's bare name is what its manifest here says, registered or not.
         """
-        wanted = parse_reference(reference)
-        plain = not (wanted.stage or wanted.ordinal or wanted.id)
-        if plain and (wanted.version is None or self._says(wanted.model, wanted.version)):
-            if not self.bare:
-                yield self, wanted.model
-                return
-            commit, name = self.commit("HEAD"), wanted.model
-        else:
-            known, version = self.resolve(reference)
-            commit, name = version.tag.commit, known.name
-        with self.at(commit, model=name) as other:
-            yield other, name
+        with places.holding(self, reference) as found:
+            yield found
 
-    def _says(self, model: str, version: str) -> bool:
-        manifest = self.read(self.manifest_file(model)).manifest
-        return manifest is not None and manifest.version == version
+    # Author --------------------------------------------------------------------------------------
+
+    def new(self, name: str, source: str | None, **how: Any) -> scaffold.Added:
+        """Add a model: bring its artifact from where it is, infer its schema, write its manifest.
+
+        Args:
+            source: as `gitreg new --from` takes it; None where a template or an image is all.
+            how: see `scaffold.NewModel`: type, model_class, samples, description, template, given, ...
+
+        Raises:
+            Refused: the name is taken or invalid, or there is nothing at `source`. Nothing is left then.
+            Outside: what is needed from elsewhere cannot be had.
+        """
+        from gitreg import scaffold
+
+        self.need_files("new")
+        return scaffold.new(self, name, source, scaffold.NewModel(**how))
+
+    def update(self, models: Sequence[str] = (), **how: Any) -> list[updater.Update]:
+        """Move models that came from elsewhere on to what is there now; see `updater.Updater` for `how`.
+
+        Raises:
+            Refused: a model that was named did not come from elsewhere. What fails of one is in its report.
+        """
+        from gitreg import updater
+
+        return updater.Updater(self, **how).update(models)
+
+    def convert(self, reference: str, timeout: float | None = None, **how: Any) -> converter.Converted:
+        """Convert a model to ONNX: into a file, or into a new model; see `converter.Asked` for `how`.
+
+        Raises:
+            Refused: its answers to the samples are not those of the original. Nothing is left then.
+            ModelFailed: it does not load, or has no counterpart in ONNX.
+        """
+        from gitreg import converter
+
+        return converter.convert(self, reference, converter.Asked(**how), timeout)
 
     # Plan and apply -----------------------------------------------------------------------------
 
@@ -394,22 +398,7 @@ class Registry(WorkTree):
         if not references:
             self.need_files("build")
             return self.workbench.build((), output, formats, jobs, timeout, progress)
-        with ExitStack() as stack:
-            held = [stack.enter_context(self.holding(reference)) for reference in dict.fromkeys(references)]
-            names = [model for _, model in held]
-            if twice := sorted({name for name in names if names.count(name) > 1}):
-                hint = "build them one by one, each to its own -o"
-                raise Usage(f"two versions of {twice[0]} in one folder", hint)
-            groups: dict[Path, tuple[Registry, list[str]]] = {}
-            for registry, model in held:
-                groups.setdefault(registry.root, (registry, []))[1].append(model)
-            return [
-                report
-                for registry, models in groups.values()
-                for report in registry.workbench.build(
-                    models, Path(output).absolute(), formats, jobs, timeout, progress
-                )
-            ]
+        return versions_built(self, references, Path(output), formats, jobs, timeout, progress)
 
     def changed_since(self, base: str) -> list[str]:
         """The models that changed since a base: those that `review` touches and that are still there.

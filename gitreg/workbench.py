@@ -6,14 +6,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitreg import builder, checker, detection, flavors, folders, formats, git, isolation, memo
 from gitreg.declared import Artifact, Manifest, Named
-from gitreg.errors import GitregError, InvalidFiles, NotSupported, Outside, Problem, Refused
+from gitreg.errors import GitregError, InvalidFiles, NotSupported, Outside, Problem, Refused, Usage
 from gitreg.gather import Gathered, artifact_of, content_of, parts_of
 from gitreg.packages import Parts, content_digest
 from gitreg.reports import ModelReport, advice
@@ -330,6 +330,26 @@ class Workbench:
             if outcome.error:
                 raise builder.failure(parts, outcome)
             return then(place / "rows")
+
+
+def versions_built(
+    registry: Registry, references: Sequence[str], output: Path, *how: Any
+) -> list[ModelReport]:
+    """Build versions, each where its files are: here, or in a clone of its commit; see `Registry.build`."""
+    with ExitStack() as stack:
+        held = [stack.enter_context(registry.holding(reference)) for reference in dict.fromkeys(references)]
+        names = [model for _, model in held]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            hint = "build them one by one, each to its own -o"
+            raise Usage(f"two versions of {twice[0]} in one folder", hint)
+        groups: dict[Path, tuple[Registry, list[str]]] = {}
+        for there, model in held:
+            groups.setdefault(there.root, (there, []))[1].append(model)
+        return [
+            report
+            for there, models in groups.values()
+            for report in there.workbench.build(models, output.absolute(), *how)
+        ]
 
 
 def _refuse_without(manifest: Manifest) -> None:

@@ -154,7 +154,12 @@ def test_a_requirement_that_nothing_can_meet_is_an_error_of_registry_yaml(worksh
 
 
 def test_a_password_in_the_lineage_is_an_error(workshop: Workshop) -> None:
-    workshop.manifest(lineage={"data": [{"name": "a", "url": "https://u:pw@h/x"}]})
+    source = {"registry": "https://u:pw@h/models.git", "model": "a", "version": "1.0.0"}
+    workshop.manifest(lineage={"data": [{"name": "a", "url": "https://u:pw@h/x"}], "source": source})
     done = workshop.gitreg("check")
     assert done.returncode == 1
+    assert (
+        "lineage.source.registry: holds a password, a token or a signature; write https://h/models.git"
+        in (done.stderr)
+    )
     assert "lineage.data[0].url: holds a password, a token or a signature; write https://h/x" in done.stderr

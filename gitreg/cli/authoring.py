@@ -11,6 +11,7 @@ from gitreg.cli import output
 
 if TYPE_CHECKING:
     from gitreg.formats import Format
+    from gitreg.scaffold import Added
     from gitreg.updater import Update
 
 
@@ -141,40 +142,47 @@ def new(
     What the artifact is, is found by its content; nothing is unpickled to find out. The outputs of your
     own class are inferred by asking it the samples in an isolated process.
     """
-    from gitreg import scaffold
-
-    asked = scaffold.NewModel(
-        type_,
-        model_class,
-        Path(code) if code else None,
-        Path(samples) if samples else None,
-        requirements,
-        description,
-        version,
-        custom_batching=custom_batching,
-        options=_options(options),
-        trust=trust,
-        image=image,
-        imported=imported,
-        template=template,
-        given=_given(values, files),
-    )
     if origin is None and not (template or image):
         raise click.UsageError("Missing option '--from': where does the artifact come from?")
-    with output.transfer(f"bringing {origin}", json_) as asked.told:
-        added = scaffold.new(output.registry(), name, origin, asked)
+    with output.transfer(f"bringing {origin}", json_) as told:
+        added = output.registry().new(
+            name,
+            origin,
+            type=type_,
+            model_class=model_class,
+            code=Path(code) if code else None,
+            samples=Path(samples) if samples else None,
+            requirements=requirements,
+            description=description,
+            version=version,
+            custom_batching=custom_batching,
+            options=_options(options),
+            trust=trust,
+            image=image,
+            imported=imported,
+            template=template,
+            given=_given(values, files),
+            told=told,
+        )
     if json_:
-        data: dict[str, Any] = {
-            "name": added.folder.rpartition("/")[2],
-            "folder": added.folder,
-            "type": added.type,
-            "format": added.format.name if added.format else None,
-            "runs_code": added.format.runs_code if added.format else None,
-            "made": added.made,
-            "todo": added.todo,
-        }
-        output.print_json(data)
-        return
+        output.print_json(_added(added))
+    else:
+        _say_added(added)
+
+
+def _added(added: Added) -> dict[str, Any]:
+    return {
+        "name": added.folder.rpartition("/")[2],
+        "folder": added.folder,
+        "type": added.type,
+        "format": added.format.name if added.format else None,
+        "runs_code": added.format.runs_code if added.format else None,
+        "made": added.made,
+        "todo": added.todo,
+    }
+
+
+def _say_added(added: Added) -> None:
     output.say(f"{added.folder}: {_found(added.format)}type {added.type}")
     for file in added.made:
         output.say(f"  made  {file}")
@@ -246,12 +254,10 @@ def update(models: tuple[str, ...], check: bool, push: bool, remote: str | None,
     The work tree is edited, for you to look at and to commit; with --push a commit on a branch of its own is
     made from the default branch, and the artifact goes to your DVC remote.
     """
-    from gitreg.updater import Updater
-
     if check and push:
         raise click.UsageError("--check only tells, and --push changes; choose")
     with output.transfer("bringing what is new", json_) as told:
-        found = Updater(output.registry(), check, push, remote, told).update(models)
+        found = output.registry().update(models, check=check, push=push, remote=remote, told=told)
     if json_:
         output.print_json([_update_data(one) for one in found])
     elif not found:

@@ -66,15 +66,13 @@ def convert(
     Labels have to be equal, and floats within the tolerance; else nothing is left. The original is loaded and
     converted in an isolated process.
     """
-    from gitreg import converter
-
     if name and destination:
         raise click.UsageError("--name and -o exclude each other")
     registry = output.registry()
     file = None
     if not name:
         file = Path(destination) if destination else Path(f"{_model(reference)}.{target}")
-    done = converter.convert(registry, reference, converter.Asked(name, file, rtol, atol, opset), timeout)
+    done = registry.convert(reference, timeout, name=name, file=file, rtol=rtol, atol=atol, opset=opset)
     if json_:
         output.print_json(_data(done))
         return
