@@ -154,9 +154,9 @@ def _check_some(
 
 
 def sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
-    """Each problem once, errors first, in file order."""
+    """Each problem once, errors first, in file order; those of one place as they were found."""
     order = {"error": 0, "warning": 1, "note": 2}
-    return sorted(set(problems), key=lambda p: (order[p.level], p))
+    return sorted(dict.fromkeys(problems), key=lambda p: (order[p.level], p.file, p.line, p.column, p.path))
 
 
 def check_names(names: Sequence[Named]) -> list[Problem]:

@@ -6,31 +6,42 @@ Names, versions and descriptions come from strangers: everything is escaped for 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from gitreg.effects import Artifact, ModelReview
 from gitreg.errors import Problem
-from gitreg.review import Artifact, ModelReview, Review
+from gitreg.review import Review
 from gitreg.version import __version__
 
-_MOST = 50
+_MOST = 50  # files, metrics, problems
+_MODELS = 100  # that are shown whole
+_TAGS = 500  # that are listed
+_LARGEST = 900_000  # bytes: GitHub takes no summary of more than 1 MiB
 _WORDS = {"A": "added", "M": "changed", "D": "deleted", "T": "changed"}
 
 
 def markdown(review: Review) -> str:
     """A review as GitHub-flavoured Markdown."""
-    return "\n".join(_lines(review)).rstrip() + "\n"
+    whole = "\n".join(_lines(review)).rstrip() + "\n"
+    data = whole.encode("utf-8", "replace")
+    if len(data) <= _LARGEST:
+        return whole
+    kept = data[:_LARGEST].decode("utf-8", "ignore")
+    kept = kept[: max(kept.rfind("\n- "), kept.rfind("\n\n"))]  # never within an item
+    return f"{kept}\n\nThe rest is cut off: the report is longer than GitHub shows.\n"
 
 
 def _lines(review: Review) -> Iterator[str]:
     report = review.report
     errors = sum(p.level == "error" for p in report.problems)
     state = "refused" if errors else "ready"
-    count = len(review.models)
+    changed = [model for model in review.models if not model.same]
     yield f"# Model registry: {state}"
     yield ""
     problems = f"{errors} error{'s' * (errors != 1)}" if errors else "no errors"
-    yield f"{count} model{'s' * (count != 1)} touched, {problems}, since `{review.base[:12]}`."
+    yield f"{_count(len(changed))} touched, {problems}, since `{review.base[:12]}`."
     yield ""
     if review.uncommitted:
         some = ", ".join(code(path) for path in review.uncommitted[:5])
@@ -41,15 +52,60 @@ def _lines(review: Review) -> Iterator[str]:
         yield "## Problems"
         yield ""
         for problem in report.problems[:_MOST]:
-            place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
-            what = f"{problem.path}: {problem.message}" if problem.path else problem.message
-            yield f"- **{problem.level}** {code(place)} {text(what)}"
-        if len(report.problems) > _MOST:
-            yield f"- and {len(report.problems) - _MOST} more"
+            yield from _problem(problem)
+        yield from _more(len(report.problems), "- ")
         yield ""
-    for model in review.models:
+    yield from _policies(review)
+    for model in changed[:_MODELS]:
         yield from _model(model)
+    if rest := changed[_MODELS:]:
+        yield f"## And {_count(len(rest))} more"
+        yield ""
+        yield ", ".join(f"{text(model.name)}{_versions(model)}" for model in rest)
+        yield ""
+    if count := len(review.models) - len(changed):
+        yield f"{_count(count)} more checked, as registry.yaml changed; nothing of them changes."
+        yield ""
     yield from _plan(review)
+
+
+def _count(models: int) -> str:
+    return f"{models:,} model{'s' * (models != 1)}"
+
+
+def _more(count: int, before: str) -> Iterator[str]:
+    """That a list goes on."""
+    if count > _MOST:
+        yield f"{before}and {count - _MOST:,} more"
+
+
+def _problem(problem: Problem) -> Iterator[str]:
+    """A problem; what it says in further lines, as a traceback, is shown as it is."""
+    place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
+    first, *others = problem.message.splitlines() or [""]
+    what = f"{problem.path}: {first}" if problem.path else first
+    yield f"- **{problem.level}** {code(place)} {text(what)}"
+    if others:
+        longest = max((len(run) for line in others for run in re.findall("`+", line)), default=0)
+        fence = "`" * max(3, longest + 1)
+        yield f"  {fence}text"
+        yield from (f"  {line}" for line in textwrap.dedent("\n".join(others)).split("\n"))
+        yield f"  {fence}"
+
+
+def _policies(review: Review) -> Iterator[str]:
+    """What registry.yaml asks for from now on."""
+    if not review.policies:
+        return
+    yield "## Policy"
+    yield ""
+    for one in review.policies:
+        before, after = one.before or [], one.after or []
+        word = " is new" if one.before is None else " goes" if one.after is None else ""
+        yield f"- stage {code(one.stage)}{word}"
+        yield from (f"  - no longer asks: {text(line)}" for line in before if line not in after)
+        yield from (f"  - asks: {text(line)}" for line in after if line not in before)
+    yield ""
 
 
 def _model(model: ModelReview) -> Iterator[str]:
@@ -58,34 +114,39 @@ def _model(model: ModelReview) -> Iterator[str]:
     if model.status == "removed":
         yield "The manifest is removed. Its registered versions stay as they are."
         yield ""
+    if model.status == "invalid":
+        yield "The manifest cannot be read: see the problems."
+        yield ""
     for stage, (before, after) in model.stages.items():
         yield f"- stage {code(stage)}: {code(before or 'nothing')} → {code(after or 'nothing')}"
-    if model.status == "stages":
-        yield ""
-    else:
-        yield f"- schema: {_schema(model)}"
-        yield from (f"  - **{change.level}** {text(change.text)}" for change in model.schema)
-        yield f"- artifact: {_artifact(*model.artifact)}"
+    if model.status != "stages":
+        if model.status == "changed":
+            yield f"- schema: {_schema(model)}"
+            yield from (f"  - **{change.level}** {text(change.text)}" for change in model.schema)
+        if model.status != "invalid":
+            yield f"- artifact: {_artifact(*model.artifact)}"
         if model.files:
             yield f"- files: {len(model.files)}"
             yield from (f"  - {_WORDS.get(s, 'changed')} {code(path)}" for s, path in model.files[:_MOST])
-            if len(model.files) > _MOST:
-                yield f"  - and {len(model.files) - _MOST} more"
-        yield ""
+            yield from _more(len(model.files), "  - ")
+    yield ""
     yield from _metrics(model)
 
 
 def _versions(model: ModelReview) -> str:
-    if model.status == "stages":
+    """What follows the name in a title."""
+    before, after = text(model.before or ""), text(model.after or model.registers or "")
+    if model.status == "new":
+        return f" {after} (new)".replace("  ", " ")
+    if model.status in ("removed", "invalid"):
+        what = "removed" if model.status == "removed" else "not readable"
+        return f" ({what}, was {before})" if before else f" ({what})"
+    if model.status == "stages" or not after:
         return ""
-    before = model.before or ("none" if model.status == "new" else "blank")
-    after = model.after or ("none" if model.status == "removed" else "the next version")
-    return f" {text(after)}" if before == after else f" {text(before)} → {text(after)}"
+    return f" {after}" if before == after else f" {before or 'blank'} → {after}"
 
 
 def _schema(model: ModelReview) -> str:
-    if model.status != "changed":
-        return model.status
     if not model.schema:
         return "unchanged"
     broken = any(change.level == "major" for change in model.schema)
@@ -94,13 +155,16 @@ def _schema(model: ModelReview) -> str:
 
 def _artifact(before: Artifact, after: Artifact) -> str:
     if after.digest is None and before.digest is None:
-        return "not tracked by a .dvc file"
+        return "not tracked by DVC"
     if before.digest == after.digest:
-        return f"unchanged ({code(after.digest or '')}, {size(after.size)})"
-    return (
-        f"{code(before.digest or 'none')} ({size(before.size)}) → "
-        f"{code(after.digest or 'none')} ({size(after.size)})"
-    )
+        return f"unchanged: {_sized(after)}"
+    if before.digest is None or after.digest is None:
+        return _sized(after) if after.digest else f"none any more, was {_sized(before)}"
+    return f"{_sized(before)} → {_sized(after)}"
+
+
+def _sized(artifact: Artifact) -> str:
+    return code(artifact.digest or "") + (f" ({size(artifact.size)})" if artifact.size is not None else "")
 
 
 def _metrics(model: ModelReview) -> Iterator[str]:
@@ -109,16 +173,26 @@ def _metrics(model: ModelReview) -> Iterator[str]:
     if not names:
         return
     columns: list[str] = [c for c in ("after", "before") if c in model.metrics]
-    columns += sorted(c for c in model.metrics if c not in columns)
+    columns += [c for c in model.metrics if c not in columns]
     words = {"after": "now", "before": "before"}
-    heads = [f"{text(words.get(c, c))} {text(model.columns.get(c, ''))}".strip() for c in columns]
+    heads = [f"{text(words.get(c, c))} {text(_column(model, c))}".strip() for c in columns]
     yield f"| metric | {' | '.join(heads)} |"
     yield f"|---|{'---:|' * len(columns)}"
+    if len(names) > _MOST:  # what changes comes first, lest it be cut off
+        names.sort(key=lambda name: len({values.get(name) for values in model.metrics.values()}) == 1)
     for name in names[:_MOST]:
         now = model.metrics.get("after", {}).get(name)
         cells = [_number(model.metrics[c].get(name), None if c == "after" else now) for c in columns]
         yield f"| {text(name)} | {' | '.join(cells)} |"
+    if len(names) > _MOST:
+        yield ""
+    yield from _more(len(names), "")
     yield ""
+
+
+def _column(model: ModelReview, column: str) -> str:
+    said = model.columns.get(column, "")
+    return model.registers or said if column == "after" and not model.after else said
 
 
 def _number(value: float | None, now: float | None) -> str:
@@ -137,13 +211,21 @@ def _plan(review: Review) -> Iterator[str]:
     if planned is None:
         yield "Nothing can be said: see the problems."
         return
+    if review.uncommitted:
+        yield f"By the last commit, `{review.commit[:12]}`: what is in none does not count yet."
+        yield ""
+    if not planned.ok:
+        yield "Nothing, as it is: it is refused. It asks for this:"
+        yield ""
     if not planned.actions:
         yield "No tag."
-    for action in planned.actions:
+    for action in planned.actions[:_TAGS]:
         yield f"- {text(' '.join(str(action).split()))}"
         for verdict in planned.verdicts.get(action, ()):
             word = "passed" if verdict.passed else "**refused**"
             yield f"  - {word} {text(verdict.gate)}: {text(verdict.text)}"
+    if len(planned.actions) > _TAGS:
+        yield f"- and {len(planned.actions) - _TAGS:,} more"
     yield ""
 
 
@@ -165,10 +247,8 @@ def code(value: object) -> str:
     return f"`{plain}`" if plain else ""
 
 
-def size(count: int | None) -> str:
+def size(count: int) -> str:
     """1,234 bytes as 1.2 KiB."""
-    if count is None:
-        return "size not known"
     number = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if number < 1024:
@@ -213,7 +293,7 @@ def sarif(problems: Sequence[Problem], prefix: str = "") -> dict[str, Any]:
                     "driver": {
                         "name": "gitreg",
                         "semanticVersion": __version__,
-                        "rules": [{"id": rule} for rule in sorted({_rule(p) for p in problems})],
+                        "rules": [_described(rule) for rule in sorted({_rule(p) for p in problems})],
                     }
                 },
                 "columnKind": "unicodeCodePoints",
@@ -223,17 +303,41 @@ def sarif(problems: Sequence[Problem], prefix: str = "") -> dict[str, Any]:
     }
 
 
+# Fields of a manifest whose keys are its author's own.
+_FREE = ("params", "metrics", "tags", "options", "triton", "placeholders", "template", "lineage")
+
+
 def _rule(problem: Problem) -> str:
     """Problems of one kind of field are one rule: `schema.inputs.data_type`."""
-    return re.sub(r"\[[0-9]+\]", "", problem.path) if problem.path else "file"
+    if problem.file.startswith("stages/"):
+        return "stages"
+    path = re.sub(r"\[[0-9]+\]", "", problem.path)
+    top = path.partition(".")[0]
+    if problem.file.rpartition("/")[2] == "dvc.yaml" or top in _FREE:
+        return top or "file"
+    return "unknown-key" if problem.message.startswith("unknown key") else path or "file"
+
+
+def _described(rule: str) -> dict[str, Any]:
+    """A rule with the texts that code scanning shows."""
+    what = {
+        "file": "A file that cannot be read, or a model that does not do what its manifest says",
+        "stages": "A stage file that cannot be applied, or a gate that refuses",
+        "artifacts": "dvc.yaml's section of artifacts",
+        "unknown-key": "A key that there is not",
+    }.get(rule, f"The field {rule}")
+    said = {"text": f"{what}, as `gitreg check` finds it."}
+    return {"id": rule, "shortDescription": {"text": what}, "fullDescription": said, "help": said}
 
 
 def _result(problem: Problem, prefix: str) -> dict[str, Any]:
     from urllib.parse import quote
 
-    place: dict[str, Any] = {"artifactLocation": {"uri": quote(prefix + problem.file)}}
+    # Code scanning wants a line: of a whole file, its first.
+    region = {"startLine": max(problem.line, 1)}
     if problem.line:
-        place["region"] = {"startLine": problem.line, "startColumn": max(problem.column, 1)}
+        region["startColumn"] = max(problem.column, 1)
+    place = {"artifactLocation": {"uri": quote(prefix + problem.file)}, "region": region}
     return {
         "ruleId": _rule(problem),
         "level": problem.level,

@@ -7,65 +7,33 @@ change of registry.yaml touches all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import checker, demands, doors, git, planner, rules, uncommitted
-from gitreg.compatibility import Change, compare
-from gitreg.datafiles import flat
-from gitreg.declared import Manifest
-from gitreg.desired import WantedStay
+from gitreg import checker, demands, doors, gates, git, planner, rules, uncommitted
+from gitreg.effects import Effects, ModelReview
 from gitreg.errors import GitregError, Outside, Problem, Refused
 from gitreg.git import refs
 from gitreg.manifest import REGISTRY_FILE
 from gitreg.planner import Planned
-from gitreg.recorded import ModelRecord
 from gitreg.reports import CheckReport
-from gitreg.snapshot import Snapshot, pattern, stays_in
+from gitreg.snapshot import Snapshot, pattern
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
 
 
 @dataclass(frozen=True)
-class Artifact:
-    """An artifact as DVC tracks it; None where that is not known."""
+class PolicyReview:
+    """What a stage asks of versions before and after, a line for each condition; None for no such stage."""
 
-    digest: str | None
-    size: int | None
-
-
-@dataclass
-class ModelReview:
-    """What a change does to one model.
-
-    Attributes:
-        file: its manifest.
-        before, after: the versions that the manifest says; None where it is not there, or blank.
-        status: "new", "changed", "removed", or "stages" when only its stages change.
-        schema: what changes for callers.
-        metrics: column ("before", "after" or a stage) -> name -> number.
-        columns: what each column of the metrics stands for: the version.
-        artifact: before and after.
-        files: status letter and path of each changed file of the model.
-        stages: stage -> version before and after, in the stage files.
-    """
-
-    name: str
-    file: str
-    status: str = "changed"
-    before: str | None = None
-    after: str | None = None
-    schema: list[Change] = field(default_factory=list)
-    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
-    columns: dict[str, str] = field(default_factory=dict)
-    artifact: tuple[Artifact, Artifact] = (Artifact(None, None), Artifact(None, None))
-    files: list[tuple[str, str]] = field(default_factory=list)
-    stages: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    stage: str
+    before: list[str] | None
+    after: list[str] | None
 
 
 @dataclass
@@ -75,6 +43,7 @@ class Review:
     Attributes:
         base: the commit that it starts from: where it left the branch it is to be merged into.
         commit: the last commit of the change.
+        policies: what changes in registry.yaml's stages.
         uncommitted: files that were checked as they lie here, and are in no commit yet.
         planned: what the merge will record; None where the files are too broken for a plan.
     """
@@ -83,6 +52,7 @@ class Review:
     commit: str
     report: CheckReport
     models: list[ModelReview] = field(default_factory=list)
+    policies: list[PolicyReview] = field(default_factory=list)
     uncommitted: list[str] = field(default_factory=list)
     planned: Planned | None = None
 
@@ -152,11 +122,11 @@ class Reviewer:
         gone = {name: file for file in touched if file not in files for name in self._was(file)}
         report.problems += self._names_taken(found)
         records = self.registry.records({*names, *stages, *gone})
-        for one in found:
-            if one.named:
-                review.models.append(self._model(one.named.name, one.file, records, stages))
-        for name in sorted({*gone, *stages} - names):
-            review.models.append(self._model(name, gone.get(name, ""), records, stages))
+        effects = Effects(self.registry, self.old, self.changed, records, stages)
+        told = {(one.named.name, one.file) for one in found if one.named}
+        told |= {(name, gone.get(name, "")) for name in {*gone, *stages} - names}
+        review.models = [effects.of(*one) for one in sorted(told)]
+        review.policies = self._policies()
         self._plan(review, names | set(stages))
         report.problems = checker.sorted_problems(report.problems)
         return review
@@ -261,64 +231,31 @@ class Reviewer:
             if (self.root / file).is_file():
                 report.problems += self.registry.stage_problems(file, file in self.uncommitted)
         for stage in self.registry.file.stages:
-            if not any(Path(path).stem == stage for path in touched):
+            here, broken = self.registry.stays_here(stage)
+            # What a broken file would say is not known: that it says nothing is no change.
+            if broken or not any(Path(path).stem == stage for path in touched):
                 continue
             old = {s.model: s.version for s in self.old.stays_of(stage)[0]}
-            new = {s.model: s.version for s in self._stays_here(stage)}
+            new = {s.model: s.version for s in here}
             for model in sorted({*old, *new}):
                 if old.get(model) != new.get(model):
                     changed.setdefault(model, {})[stage] = (old.get(model), new.get(model))
         return changed
 
-    def _stays_here(self, stage: str) -> list[WantedStay]:
-        """The lines of a stage's file as it lies here."""
-        for file in (f"stages/{stage}.yaml", f"stages/{stage}.yml"):
-            if (self.root / file).is_file():
-                return stays_in((self.root / file).read_bytes(), file, stage)[0]
-        return []
-
-    def _model(
-        self,
-        name: str,
-        file: str,
-        records: Mapping[str, ModelRecord],
-        stages: Mapping[str, dict[str, tuple[str | None, str | None]]],
-    ) -> ModelReview:
-        read = self.registry.read(file) if file and (self.root / file).is_file() else None
-        now = read.manifest if read else None
-        then = self.old.manifest_named(name, [file]) if file else None
-        status = "changed" if now and then else "new" if now else "removed" if then else "stages"
-        review = ModelReview(name, file, status, stages=stages.get(name, {}))
-        review.before, review.after = then.version if then else None, now.version if now else None
-        review.schema = compare(then.schema, now.schema) if then and now else []
-        folder = file.rpartition("/")[0]
-        review.files = [
-            (s, p) for p, s in sorted(self.changed.items()) if folder and p.startswith(f"{folder}/")
-        ]
-        review.artifact = (self._artifact(then, self.old), self._artifact(now, self.new))
-        self._metrics(review, now, then, records.get(name, ModelRecord(name)))
-        return review
-
-    def _artifact(self, manifest: Manifest | None, snapshot: Snapshot) -> Artifact:
-        if manifest is None or manifest.artifact is None or manifest.artifact.path is None:
-            return Artifact(None, None)
-        return Artifact(*snapshot.tracked(manifest.artifact.path))
-
-    def _metrics(
-        self, review: ModelReview, now: Manifest | None, then: Manifest | None, known: ModelRecord
-    ) -> None:
-        """Metrics now, before, and of the version in each stage."""
-        if now is not None:
-            said = self.registry.values(now.metrics)
-            review.metrics["after"], review.columns["after"] = flat(said), review.after or "next"
-        if then is not None:
-            review.metrics["before"] = flat(self.old.values(then.metrics))
-            review.columns["before"] = review.before or "before"
-        for stage, version in known.stages.items():
-            there = planner.manifest_of(self.registry, known, known.versions[version])
-            if there is not None:
-                snapshot = self.registry.snapshot(known.versions[version].tag.commit)
-                review.metrics[stage], review.columns[stage] = flat(snapshot.values(there.metrics)), version
+    def _policies(self) -> list[PolicyReview]:
+        """Stages of registry.yaml that come, go, or ask for something else."""
+        if REGISTRY_FILE not in self.changed:
+            return []
+        try:
+            old = self.old.file.stages
+        except GitregError:  # there was none, or it was broken
+            return []
+        new = self.registry.file.stages
+        said = {
+            stage: [gates.describe(some[stage] or {}) if stage in some else None for some in (old, new)]
+            for stage in {**new, **old}
+        }
+        return [PolicyReview(stage, *both) for stage, both in said.items() if both[0] != both[1]]
 
     def _plan(self, review: Review, models: set[str]) -> None:
         """The plan of the merge; what it refuses are problems of this change."""
@@ -335,6 +272,9 @@ class Reviewer:
         except GitregError as error:
             review.report.problems.append(Problem(REGISTRY_FILE, 0, 0, "", error.message))
             return
+        fresh = {action.model: action.version for action in planned.actions if action.kind == "register"}
+        for model in review.models:
+            model.registers = fresh.get(model.name)
         places = {(s.stage, s.model): s for s in planned.desired.stays}
         told = {(p.file, p.line, p.path) for p in review.report.problems}
         new = [p for p in planned.problems if (p.file, p.line, p.path) not in told]
@@ -353,5 +293,6 @@ def as_data(review: Review) -> dict[str, Any]:
         "base": review.base,
         "commit": review.commit,
         "changes": [asdict(one) for one in review.models],
+        "policies": [asdict(one) for one in review.policies],
         "plan": planner.as_data(review.planned) if review.planned else None,
     }

@@ -180,15 +180,6 @@ class Snapshot:
         read = self.manifest(said.file) if said else None
         return read.manifest if read else None
 
-    def tracked(self, path: str) -> tuple[str | None, int | None]:
-        """(hash, bytes) of an artifact by the .dvc file beside it; None for what it does not say."""
-        raw = self.read(f"{path}.dvc")
-        document = judged(raw, f"{path}.dvc", None)[0] if raw is not None else None
-        outs = document.data.get("outs") if document and isinstance(document.data, Mapping) else None
-        out = outs[0] if isinstance(outs, list) and outs and isinstance(outs[0], Mapping) else {}
-        md5, size = out.get("md5"), out.get("size")
-        return md5 if isinstance(md5, str) else None, size if isinstance(size, int) else None
-
     def values(self, said: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
         """Params or metrics: inline, or of a file. What cannot be read is empty: `check` tells."""
         if not isinstance(said, str):

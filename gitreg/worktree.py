@@ -12,11 +12,13 @@ from typing import Any
 from gitreg import checker, folders, git, memo
 from gitreg.datafiles import values_or_none
 from gitreg.declared import Manifest, RegistryFile
+from gitreg.desired import WantedStay
 from gitreg.errors import Problem, Refused
 from gitreg.gather import Gathered, gather
 from gitreg.manifest import Read, manifest_files, read_manifest, read_registry
 from gitreg.names import Reference, did_you_mean, parse_reference
 from gitreg.readable import Readable
+from gitreg.snapshot import stays_in
 from gitreg.store import Store
 
 # What a manifest that names a file outside of its folder has in a line that is no comment.
@@ -164,5 +166,15 @@ class WorkTree(Readable):
 
     def stage_problems(self, file: str, names: bool) -> list[Problem]:
         """What is wrong with a stage file in itself; with `names`, also models that there are not."""
-        known = {manifest.name for manifest in self.manifests()} if names else None
+        known = None
+        if names:
+            recorded = {name for name, one in self.records().items() if one.versions}
+            known = {manifest.name for manifest in self.manifests()} | recorded
         return checker.check_stage(self.root, file, self.file, known)
+
+    def stays_here(self, stage: str) -> tuple[list[WantedStay], list[Problem]]:
+        """The lines of a stage's file as it lies here, and what is wrong with it."""
+        for file in (f"stages/{stage}.yaml", f"stages/{stage}.yml"):
+            if (self.root / file).is_file():
+                return stays_in((self.root / file).read_bytes(), file, stage)
+        return [], []

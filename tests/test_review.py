@@ -11,7 +11,9 @@ import pytest
 
 from gitreg import rendering
 from gitreg.errors import Problem
-from tests.support import Workshop, run
+from gitreg.reports import CheckReport
+from gitreg.review import Review
+from tests.support import ADDER_CODE, Workshop, pipeline, run
 from tests.test_promote import new_artifact, ok, policy
 
 
@@ -149,9 +151,14 @@ def test_what_is_in_no_commit_yet_is_checked_and_said_to_be(change: Workshop) ->
     assert done.returncode == 1
     assert "fresh: new, 1.0.0" in done.stdout
     assert "does not define the class 'Adder'" in done.stderr
+    assert "in no commit yet, so the merge would not have it: models/adder/src/adder_model.py" in done.stdout
     assert reviewed(change, "--committed", code=0)["changes"] == []
     report = change.gitreg("check", "--base", "main", "--no-run", "--format", "markdown").stdout
-    assert "in no commit yet" in report
+    assert "in no commit yet" in report and "By the last commit, `" in report
+    change.code((change.adder / "src" / "adder_model.py").read_text() + ADDER_CODE)
+    new_artifact(change, 7)
+    adder = next(one for one in reviewed(change, code=1)["changes"] if one["name"] == "adder")
+    assert adder["artifact"][0]["digest"] != adder["artifact"][1]["digest"], "as it lies here"
 
 
 def test_a_model_that_reaches_out_of_its_folder_depends_on_what_is_there(change: Workshop) -> None:
@@ -179,6 +186,27 @@ def test_a_manifest_that_goes_is_told_and_its_versions_stay(change: Workshop) ->
     said = reviewed(change)
     assert [(m["name"], m["status"]) for m in said["changes"]] == [("adder", "removed")]
     assert said["plan"]["actions"] == []
+
+
+def test_what_cannot_be_read_is_not_gone(change: Workshop) -> None:
+    change.manifest(type="nonsense")
+    (change.root / "stages" / "staging.yaml").write_text("<<<<<<< HEAD\nadder: 1.0.0\n=======\n>>>>>>> x\n")
+    change.commit()
+    (model,) = reviewed(change, code=1)["changes"]
+    assert (model["name"], model["status"], model["stages"]) == ("adder", "invalid", {})
+    report = change.gitreg("check", "--base", "main", "--no-run", "--format", "markdown").stdout
+    assert "## adder (not readable, was 1.0.0)\n\nThe manifest cannot be read: see the problems." in report
+
+
+def test_an_artifact_that_a_pipeline_makes_is_told_by_its_hash(workshop: Workshop) -> None:
+    pipeline(workshop)
+    lock = workshop.adder / "dvc.lock"
+    run("git", "switch", "-qc", "change", cwd=workshop.root)
+    before = re.findall(r"md5: ([0-9a-f]{32}\.dir)", lock.read_text())[-1]
+    lock.write_text(lock.read_text().replace(before, f"{'0' * 32}.dir"))
+    workshop.commit()
+    (model,) = reviewed(workshop)["changes"]
+    assert [one["digest"] for one in model["artifact"]] == [before, f"{'0' * 32}.dir"]
 
 
 def test_a_name_that_another_model_has_is_found_though_that_one_did_not_change(change: Workshop) -> None:
@@ -233,8 +261,17 @@ def test_a_change_of_where_artifacts_come_from_runs_and_fetches_nothing(change: 
 
 
 def test_a_change_of_the_policy_checks_all(change: Workshop) -> None:
-    policy(change, {"from": ["staging"]})
-    assert [m["name"] for m in reviewed(change)["changes"]] == ["adder"]
+    policy(change, {"gates": [{"metric": "accuracy", "min": 0.5}], "from": ["archived"]})
+    said = reviewed(change)
+    assert [m["name"] for m in said["changes"]] == ["adder"]
+    asked = ["from archived", "accuracy at least 0.5"]
+    assert said["policies"] == [{"stage": "production", "before": ["from staging"], "after": asked}]
+    done = change.gitreg("check", "--base", "main", "--no-run")
+    assert "adder" not in done.stdout, "nothing of it changes"
+    report = change.gitreg("check", "--base", "main", "--no-run", "--format", "markdown").stdout
+    assert "- stage `production`\n  - no longer asks: from staging\n  - asks: from archived\n" in report
+    assert "## adder" not in report
+    assert "\n1 model more checked, as registry.yaml changed; nothing of them changes.\n" in report
 
 
 def test_models_that_changed_are_run_from_a_package_alone(change: Workshop) -> None:
@@ -244,6 +281,12 @@ def test_models_that_changed_are_run_from_a_package_alone(change: Workshop) -> N
     done = change.gitreg("check", "--base", "main")
     assert done.returncode == 1
     assert "'dict' object has no attribute 'nothing'" in done.stderr
+    report = change.gitreg("check", "--base", "main", "--format", "markdown").stdout
+    assert '\n  ```text\n    File "adder_model.py", line ' in report
+    change.code(ADDER_CODE.replace("np.int32", "float"))
+    done = change.gitreg("check", "--base", "main")
+    assert "output 'y': expected int [2], got double [2]\n" in done.stderr
+    assert "user_model.py" not in done.stderr, "what refuses an answer is nothing to look into"
 
 
 def test_build_takes_what_changed(change: Workshop) -> None:
@@ -298,14 +341,24 @@ def test_annotations_cannot_be_forged() -> None:
     )
 
 
+def test_a_report_that_is_too_long_for_github_is_cut() -> None:
+    report = CheckReport(0, [Problem(f"models/m{n}/model.yaml", 1, 1, "", "x" * 30_000) for n in range(60)])
+    whole = rendering.markdown(Review("a" * 40, "b" * 40, report))
+    assert 800_000 < len(whole.encode()) < 1 << 20
+    assert whole.endswith("The rest is cut off: the report is longer than GitHub shows.\n")
+
+
 def test_sarif_is_what_code_scanning_reads(change: Workshop) -> None:
-    change.manifest(version="x.y", type="nonsense")
+    change.manifest(version="x.y", type="nonsense", metrics={"my own": "?"})
+    (change.root / "stages" / "production.yaml").write_text("adder: 9.9.9\n")
     change.commit()
     done = change.gitreg("check", "--base", "main", "--format", "sarif")
     assert done.returncode == 1
     (runs,) = json.loads(done.stdout)["runs"]
     assert runs["tool"]["driver"]["name"] == "gitreg"
     assert {r["id"] for r in runs["tool"]["driver"]["rules"]} == {r["ruleId"] for r in runs["results"]}
+    assert {r["id"] for r in runs["tool"]["driver"]["rules"]} == {"metrics", "stages", "type", "version"}
+    assert all(r["shortDescription"]["text"] and r["help"]["text"] for r in runs["tool"]["driver"]["rules"])
     place = runs["results"][0]["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "models/adder/model.yaml"
     assert place["region"]["startLine"] > 0

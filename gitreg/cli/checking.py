@@ -11,6 +11,7 @@ import click
 from gitreg.cli import output
 
 if TYPE_CHECKING:
+    from gitreg.effects import ModelReview
     from gitreg.registry import Registry
     from gitreg.reports import CheckReport
     from gitreg.review import Review
@@ -160,30 +161,53 @@ def _report(registry: Registry, report: CheckReport, kind: str) -> None:
 
 def _show(done: Review) -> None:
     """What a change does, in a few lines per model."""
+    for one in done.policies:
+        before, after = one.before or [], one.after or []
+        word = " is new" if one.before is None else " goes" if one.after is None else ""
+        output.say(f"stage {one.stage}{word}")
+        for line in before:
+            if line not in after:
+                output.say(f"  no longer asks: {line}")
+        for line in after:
+            if line not in before:
+                output.say(f"  asks: {line}")
     for model in done.models:
-        before, after = model.before or "blank", model.after or "blank"
-        versions = {
-            "new": f"new, {after}",
-            "removed": f"removed, was {before}",
-            "stages": "",
-            "changed": after if before == after else f"{before} -> {after}",
-        }[model.status]
-        output.say(f"{model.name}: {versions}".rstrip(": "))
-        for stage, (old, new) in model.stages.items():
-            output.say(f"  {stage}: {old or 'nothing'} -> {new or 'nothing'}")
-        for change in model.schema:
-            output.say(f"  {change.level}: {change.text}")
-        old_artifact, new_artifact = model.artifact
-        if old_artifact.digest != new_artifact.digest:
-            output.say(f"  artifact: {old_artifact.digest or 'none'} -> {new_artifact.digest or 'none'}")
-        now = model.metrics.get("after", {})
-        for column, values in model.metrics.items():
-            if column != "after":
-                told = [f"{n} {v:.6g} -> {now[n]:.6g}" for n, v in values.items() if n in now and now[n] != v]
-                if told:
-                    output.say(f"  against {column} {model.columns.get(column, '')}: {', '.join(told)}")
+        if not model.same:
+            _show_model(model)
+    if count := sum(model.same for model in done.models):
+        models = f"{count:,} model{'s' * (count != 1)}"
+        output.say(f"{models} more checked, as registry.yaml changed; nothing of them changes")
+    if done.uncommitted:
+        some = ", ".join(done.uncommitted[:5])
+        more = f" and {len(done.uncommitted) - 5} more" if len(done.uncommitted) > 5 else ""
+        output.say(f"in no commit yet, so the merge would not have it: {some}{more}")
     for action in done.planned.actions if done.planned else ():
         output.say(f"the merge would {' '.join(str(action).split())}")
+
+
+def _show_model(model: ModelReview) -> None:
+    before, after = model.before or "blank", model.after or model.registers or "blank"
+    versions = {
+        "new": f"new, {after}",
+        "removed": f"removed, was {before}",
+        "invalid": "not readable",
+        "stages": "",
+        "changed": after if before == after else f"{before} -> {after}",
+    }[model.status]
+    output.say(f"{model.name}: {versions}".rstrip(": "))
+    for stage, (old, new) in model.stages.items():
+        output.say(f"  {stage}: {old or 'nothing'} -> {new or 'nothing'}")
+    for change in model.schema:
+        output.say(f"  {change.level}: {change.text}")
+    old_artifact, new_artifact = model.artifact
+    if old_artifact.digest != new_artifact.digest and model.status != "invalid":
+        output.say(f"  artifact: {old_artifact.digest or 'none'} -> {new_artifact.digest or 'none'}")
+    now = model.metrics.get("after", {})
+    for column, values in model.metrics.items():
+        if column != "after":
+            told = [f"{n} {v:.6g} -> {now[n]:.6g}" for n, v in values.items() if n in now and now[n] != v]
+            if told:
+                output.say(f"  against {column} {model.columns.get(column, '')}: {', '.join(told)}")
 
 
 def _check_data(report: CheckReport) -> dict[str, Any]:

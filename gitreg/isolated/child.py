@@ -288,10 +288,12 @@ def _tell(error, code, user_model):
         said, last = "", [f"{type(error).__name__}\n"]
     text = "".join([*traceback.format_list(frames[start:]), *last])
     ours = own and frames[-1] is own[-1] and "gitreg_flavors" in where
-    if (ours and isinstance(error, (PermissionError, ValueError))) or type(
-        error
-    ).__name__ == "NotConvertible":
+    refused = (ours and isinstance(error, (PermissionError, ValueError))) or (
+        not own and frames and frames[-1].filename == user_model
+    )
+    if refused or type(error).__name__ == "NotConvertible":
         text = ""  # gitreg itself refuses, and says why; where it does so helps nobody
+    text = text.replace(os.path.join(code, ""), "")  # the folder of a run is of no use to anybody
     return {"type": type(error).__name__, "text": said, "where": where, "traceback": text[-20000:]}
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gitreg.declared import ArtifactSource
 from gitreg.documents import parse
@@ -46,15 +46,47 @@ class Tracked:
         return None if self.md5.endswith(".dir") else self.path.rpartition("/")[2]
 
 
+class Files(Protocol):
+    """Where DVC's files are read from. Paths are relative to the registry's root."""
+
+    def has(self, file: str) -> bool:
+        """Whether there is this file."""
+
+    def read(self, file: str) -> bytes | None:
+        """What is in a file; None where there is none."""
+
+    def names(self, folder: str) -> list[str]:
+        """The names of what lies in a folder."""
+
+
+class OnDisk:
+    """The files of a folder as they lie there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def has(self, file: str) -> bool:
+        """See `Files`."""
+        return os.path.isfile(self.root / file)
+
+    def read(self, file: str) -> bytes | None:
+        """See `Files`."""
+        return (self.root / file).read_bytes()
+
+    def names(self, folder: str) -> list[str]:
+        """See `Files`."""
+        return os.listdir(self.root / folder)
+
+
 class Pointers:
     """DVC's files of one registry.
 
     Args:
-        root: the registry's root.
+        files: the registry's files, or its root.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, files: Files | Path) -> None:
+        self.files: Files = OnDisk(files) if isinstance(files, Path) else files
 
     def tracked(self, source: ArtifactSource, folder: str) -> Tracked:
         """Find what DVC says of an artifact.
@@ -72,7 +104,7 @@ class Pointers:
             return self._imported(source, folder)
         assert source.path
         beside = f"{source.path}.dvc"
-        if os.path.isfile(self.root / beside):
+        if self.files.has(beside):
             return self._from_file(beside, source.path)
         for lock in self._locks(folder):
             for stage in _mappings(self._read(lock).get("stages", {})):
@@ -89,7 +121,7 @@ class Pointers:
         if source.path:
             found = self._from_file(f"{source.path}.dvc", source.path)
             return _agreed(found, source)
-        names = sorted(n for n in os.listdir(self.root / folder) if n.endswith(".dvc")) if folder else []
+        names = sorted(n for n in self.files.names(folder) if n.endswith(".dvc")) if folder else []
         paths = [f"{folder}/{name.removesuffix('.dvc')}" for name in names if len(name) > len(".dvc")]
         every = [self._from_file(f"{path}.dvc", path) for path in paths]
         fitting = [one for one in every if address_of_import(one.origin) == source.address]
@@ -102,7 +134,7 @@ class Pointers:
         )
 
     def _from_file(self, file: str, path: str) -> Tracked:
-        if not os.path.isfile(self.root / file):
+        if not self.files.has(file):
             raise Refused(f"'{path}' is not tracked by DVC", f"is {file} committed?")
         said = self._read(file)
         deps, meta = said.get("deps"), said.get("meta")
@@ -144,7 +176,7 @@ class Pointers:
     def _declared(self, lock: str, stage: str) -> Mapping[str, Any]:
         """What the dvc.yaml beside a dvc.lock says of a stage."""
         file = f"{lock.removesuffix('dvc.lock')}dvc.yaml"
-        stages = self._read(file).get("stages") if os.path.isfile(self.root / file) else None
+        stages = self._read(file).get("stages") if self.files.has(file) else None
         said = stages.get(stage) if isinstance(stages, Mapping) else None
         return said if isinstance(said, Mapping) else {}
 
@@ -161,10 +193,10 @@ class Pointers:
     def _locks(self, folder: str) -> list[str]:
         parts = folder.split("/") if folder else []
         candidates = ["/".join([*parts[:n], "dvc.lock"]) for n in range(len(parts), -1, -1)]
-        return [lock for lock in candidates if os.path.isfile(self.root / lock)]
+        return [lock for lock in candidates if self.files.has(lock)]
 
     def _read(self, file: str) -> Mapping[str, Any]:
-        document, problems = parse((self.root / file).read_bytes(), file, _MAX_LOCK)
+        document, problems = parse(self.files.read(file) or b"", file, _MAX_LOCK)
         if problems:
             raise Refused(str(problems[0]))
         if not isinstance(document.data, Mapping):
