@@ -262,7 +262,9 @@ class Applier:
         """
         with planner.Planner(self.registry, commit, self.registry.records(models), models) as one:
             planned = one.planned(judge=judge and not self.only)
-        planned.actions = [a for a in planned.actions if not self.only or a.kind in self.only]
+        if self.only:  # what stage files say is not looked at
+            planned.actions = [a for a in planned.actions if a.kind in self.only]
+            planned.problems = [p for p in planned.problems if not p.file.startswith("stages/")]
         return planned
 
     def _whole(self) -> None:

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from gitreg.desired import Action, Desired, WantedStay
+from gitreg.desired import Action, Desired, WantedModel, WantedStay
 from gitreg.errors import Problem
 from gitreg.names import did_you_mean
 from gitreg.recorded import ModelRecord, Standing
@@ -144,14 +144,26 @@ def _towards(
 
 
 def _unknown(entry: WantedStay, desired: Desired, known: ModelRecord) -> Problem:
+    if not known.versions and entry.model not in desired.models:
+        place, names = (entry.file, entry.line, entry.column, entry.model), {*desired.models, *desired.names}
+        return Problem(*place, f"there is no model '{entry.model}'{did_you_mean(entry.model, names)}")
+    return unregistered(entry, known, desired.models.get(entry.model))
+
+
+def unregistered(entry: WantedStay, known: ModelRecord, coming: WantedModel | None = None) -> Problem:
+    """Why a version that a stage file names cannot be in a stage: it is not registered (any more).
+
+    Args:
+        coming: what the model's manifest says, which is registered with the same merge.
+    """
     place = (entry.file, entry.line, entry.column, entry.model)
     if entry.version in known.versions:
-        return Problem(*place, f"{entry.model}@{entry.version} was deregistered")
-    if not known.versions and entry.model not in desired.models:
-        names = {*desired.models, *desired.names}
-        return Problem(*place, f"there is no model '{entry.model}'{did_you_mean(entry.model, names)}")
+        help = f"gitreg demote {entry.model} {entry.stage}, or promote another version"
+        return Problem(*place, f"{entry.model}@{entry.version} was deregistered: {help}")
     versions = sorted(known.registered, key=order)
     there = f"registered: {', '.join(versions[-5:])}" if versions else "none is registered yet"
+    if coming and coming.version not in known.versions:
+        there += f"; {coming.file} says {coming.version}"
     guess = did_you_mean(entry.version, versions)
     return Problem(*place, f"{entry.model}@{entry.version} is not registered{guess}; {there}")
 

@@ -200,7 +200,7 @@ class Promoter:
             )
             files = {f"{snapshot.prefix}{file}": new.encode("utf-8", "surrogateescape")}
             commit = objects.write_commit(self.root, tip, files, done.message)
-            done.planned = self.applier.plan(commit, set(changes))
+            done.planned = self._planned(commit, set(changes))
             if not self.preview:
                 planner.refuse(done.planned)
             gates = [
@@ -212,13 +212,28 @@ class Promoter:
                 done.planned.commit = commit
         done.commit, done.tip = commit, tip
         if self.preview:
-            done.planned = done.planned or self.applier.plan(commit, set(wanted))
+            done.planned = done.planned or self._planned(commit, set(wanted))
             done.branch = self.branch or _branch_name(verb, self.stage, changes)
         elif self.apply:
             self._apply(done, tip, files, there, set(wanted))
         else:
             self.branch_off(done, tip, verb)
         return done
+
+    def _planned(self, commit: str, models: set[str]) -> Planned:
+        """The plan for some models; a line of theirs that is wrong in another stage's file does not count.
+
+        It is mended by an edit of that stage, which this must not wait for: with two such lines, each edit
+        would wait for the other.
+        """
+        planned = self.applier.plan(commit, models)
+        mine = (f"stages/{self.stage}.yaml", f"stages/{self.stage}.yml")
+        planned.problems = [
+            problem
+            for problem in planned.problems
+            if problem.path not in models or problem.file in mine or not problem.file.startswith("stages/")
+        ]
+        return planned
 
     def _pending(self, wanted: Mapping[str, str | None]) -> bool:
         """Whether the files say it already, and the tags do not."""
@@ -310,7 +325,7 @@ class Promoter:
         """Move the branch and write the tags together."""
         assert done.commit
         with self.applier.locked():
-            done.planned = self.applier.plan(done.commit, models)
+            done.planned = self._planned(done.commit, models)
             planner.refuse(done.planned)
             tags = self.applier.tags(done.planned)
             head = f"refs/heads/{self.base}"

@@ -310,7 +310,7 @@ class Registry(WorkTree):
             names = [n for f in self.files if (n := read_manifest(self.root, f).named)]
         report.problems += checker.check_names(names)
         report.problems += demands.mistakes(self.root, self.file.require)
-        report.problems += checker.check_stages(self.root, self.file, {one.name for one in names})
+        report.problems += rules.check_stays(self, {one.name: one.file for one in names})
         report.problems += rules.check_versions(self, found)
         report.problems += doors.mistakes(
             self.root, {c.named.name: c.artifact for c in found if c.named and c.artifact}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gitreg import bumper
+from gitreg import bumper, checker
 from gitreg.compatibility import Change, needed_bump
+from gitreg.desired import WantedModel
 from gitreg.errors import Problem
 from gitreg.manifest import read_manifest
+from gitreg.plan import unregistered
 from gitreg.recorded import ModelRecord, Version
 from gitreg.versions import RULES, bumped, is_valid, order, suffices
 
@@ -28,6 +30,31 @@ def check_versions(registry: Registry, found: Sequence[Checked]) -> list[Problem
         message = _mistake(registry, one, known)
         if message:
             problems.append(Problem(one.file, one.line, one.column, "version", message))
+    return problems
+
+
+def check_stays(registry: Registry, files: Mapping[str, str]) -> list[Problem]:
+    """Lines of stage files whose version can be in no stage: no tag registers it, and no manifest says it.
+
+    Args:
+        files: model -> its manifest.
+    """
+    stays = [stay for stage in registry.file.stages for stay in registry.stays_here(stage)[0]]
+    records = registry.records({stay.model for stay in stays}) if stays else {}
+    recorded = {name for name, known in records.items() if known.versions}
+    problems = checker.check_stages(registry.root, registry.file, {*files, *recorded})
+    for stay in stays:
+        known, file = records.get(stay.model, ModelRecord(stay.model)), files.get(stay.model)
+        if stay.version in known.registered or not (file or known.versions):
+            continue
+        manifest = read_manifest(registry.root, file).manifest if file else None
+        said = manifest.version if manifest else None
+        if file and (said is None or (stay.version in (said, "latest") and said not in known.versions)):
+            continue  # broken, blank, or what the next merge registers
+        if stay.version == "latest" and said in known.registered:
+            continue
+        coming = WantedModel(stay.model, said, file) if file and said else None
+        problems.append(unregistered(stay, known, coming))
     return problems
 
 

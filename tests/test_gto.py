@@ -362,7 +362,8 @@ def test_a_version_that_gto_deregistered_is_in_no_stage_and_the_files_are_refuse
         files.apply()
     assert [str(problem) for problem in caught.value.problems] == [
         "models/churn/model.yaml:1:30: version: churn@2.0.0 was deregistered; versions are not used twice",
-        "stages/staging.yaml:1:11: churn: churn@2.0.0 was deregistered",
+        "stages/staging.yaml:1:11: churn: churn@2.0.0 was deregistered: "
+        "gitreg demote churn staging, or promote another version",
     ]
     assert written(files.root) == before
 

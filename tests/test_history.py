@@ -139,7 +139,9 @@ def test_a_deregistered_version_does_not_come_into_a_stage() -> None:
 
 def test_a_deregistered_version_that_somebody_assigned_is_a_problem() -> None:
     made = plan.make(desired(staging={"churn": "1.0.0"}), recorded(*DEREGISTERED_FIRST))
-    assert [p.message for p in made.problems] == ["churn@1.0.0 was deregistered"]
+    assert [p.message for p in made.problems] == [
+        "churn@1.0.0 was deregistered: gitreg demote churn staging, or promote another version"
+    ]
 
 
 def test_a_version_that_is_registered_again_is_where_it_was() -> None:
@@ -542,7 +544,10 @@ PROBLEMS: dict[str, tuple[list[str], Desired, list[str]]] = {
     "a version that was deregistered, in a stage": (
         [A, B, "churn@v1.0.0!#1 a"],
         desired(staging={"churn": "1.0.0"}),
-        ["stages/staging.yaml:1:8: churn: churn@1.0.0 was deregistered"],
+        [
+            "stages/staging.yaml:1:8: churn: churn@1.0.0 was deregistered: "
+            "gitreg demote churn staging, or promote another version"
+        ],
     ),
     "a model that is nearly one": (
         [],
@@ -565,7 +570,10 @@ PROBLEMS: dict[str, tuple[list[str], Desired, list[str]]] = {
     "a version before there is any": (
         [],
         desired({"churn": "1.0.0"}, staging={"churn": "2.7.1-rc.5"}),
-        ["stages/staging.yaml:1:8: churn: churn@2.7.1-rc.5 is not registered; none is registered yet"],
+        [
+            "stages/staging.yaml:1:8: churn: churn@2.7.1-rc.5 is not registered; none is registered yet; "
+            "models/churn/model.yaml says 1.0.0"
+        ],
     ),
     "the last five versions are told, by precedence, without those that are gone": (
         [*(f"churn@v1.{n}.0 c{n}" for n in (12, 3, 1, 2, 10, 11, 0)), "churn@v1.11.0!#1 c11"],
@@ -595,9 +603,11 @@ PROBLEMS: dict[str, tuple[list[str], Desired, list[str]]] = {
             "SemVer, as 1.2.0 or 1.2.0-rc.1",
             "models/fraud/model.yaml:2:10: version: '1' is not a version of the scheme: "
             "SemVer, as 1.2.0 or 1.2.0-rc.1",
-            "stages/staging.yaml:1:8: churn: churn@9.9.9 is not registered; registered: 1.0.0",
+            "stages/staging.yaml:1:8: churn: churn@9.9.9 is not registered; registered: 1.0.0; "
+            "models/churn/model.yaml says 2",
             "stages/staging.yaml:2:9: nobody: there is no model 'nobody'",
-            "stages/production.yaml:1:8: fraud: fraud@1.0.0 is not registered; none is registered yet",
+            "stages/production.yaml:1:8: fraud: fraud@1.0.0 is not registered; none is registered yet; "
+            "models/fraud/model.yaml says 1",
         ],
     ),
 }

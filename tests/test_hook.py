@@ -498,6 +498,9 @@ def test_a_branch_that_is_rewritten_in_the_same_push_does_not_count(team: Team) 
 def test_a_version_is_registered_once(team: Team, name: str) -> None:
     first = team.push(team.tag(name, "adder@v1.0.0"))
     if "!" in name:
+        refused(first, name, "stages/staging.yaml of main says 1.0.0, the tag takes it out")
+        team.edit("stages/staging.yaml", "{}\n")
+        first = team.push("main", f"refs/tags/{name}")
         assert first.returncode == 0, first.stderr
         refused(
             team.push(team.tag("adder@v1.0.0!#3")), "adder@v1.0.0!#3", "was deregistered already, by adder@v1"

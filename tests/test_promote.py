@@ -468,3 +468,52 @@ def test_a_registry_without_dvc_promotes_images(workshop: Workshop) -> None:
         done = workshop.gitreg("promote", "net@1.0.0", stage, "--apply")
         assert done.returncode == 0, done.stderr
     assert workshop.gitreg("build", "net#production", "--format", "raw").returncode == 0
+
+
+def test_a_version_that_is_deregistered_under_its_stages_leaves_a_way_out(workshop: Workshop) -> None:
+    policy(workshop, {})
+    ok(workshop.gitreg("apply"))
+    for stage in ("staging", "production"):
+        ok(workshop.gitreg("promote", "adder", stage, "--apply"))
+    run(*GTO, "deprecate", "adder", "v1.0.0", cwd=workshop.root)
+    done = workshop.gitreg("check")
+    assert done.returncode == 1 and "version: adder@1.0.0 was deregistered on " in done.stderr
+    for stage in ("staging", "production"):
+        cure = f"gitreg demote adder {stage}, or promote another version"
+        assert f"adder: adder@1.0.0 was deregistered: {cure}" in done.stderr
+    ok(workshop.gitreg("bump", "adder"))
+    workshop.commit()
+    ok(workshop.gitreg("register", "adder"))
+    ok(workshop.gitreg("promote", "adder", "staging", "--apply"))
+    ok(workshop.gitreg("demote", "adder", "production", "--apply"))
+    assert "nothing to do" in ok(workshop.gitreg("apply"))
+    ok(workshop.gitreg("check"))
+
+
+def test_check_says_what_a_plan_would_say_of_stage_files(workshop: Workshop) -> None:
+    ok(workshop.gitreg("apply"))
+    (workshop.root / "stages" / "staging.yaml").write_text("adder: 9.9.9\n")
+    (workshop.root / "stages" / "production.yaml").write_text("addr: 1.0.0\n")
+    (workshop.root / "stages" / "archived.yaml").write_text("adder: latest\n")
+    done = workshop.gitreg("check")
+    assert done.stderr.splitlines()[:-1] == [
+        "stages/production.yaml:1:1: addr: there is no model 'addr' (did you mean 'adder'?)",
+        "stages/staging.yaml:1:8: adder: adder@9.9.9 is not registered; registered: 1.0.0",
+    ]
+    # A model whose manifest is gone keeps its versions, and they their stages.
+    (workshop.root / "stages" / "production.yaml").write_text("adder: 1.0.0\n")
+    (workshop.root / "stages" / "staging.yaml").write_text("{}\n")
+    (workshop.root / "stages" / "archived.yaml").write_text("{}\n")
+    run("git", "rm", "-rq", "models/adder", cwd=workshop.root)
+    (workshop.root / "dvc.yaml").unlink()
+    ok(workshop.gitreg("check"))
+
+
+def test_a_promotion_says_what_else_it_registers(workshop: Workshop) -> None:
+    ok(workshop.gitreg("apply"))
+    new_artifact(workshop, 7)
+    ok(workshop.gitreg("bump", "adder"))
+    workshop.commit()
+    assert "the merge would register adder@1.0.1" in ok(workshop.gitreg("promote", "adder", "staging"))
+    said = ok(workshop.gitreg("promote", "adder", "staging", "--apply"))
+    assert "    register adder@1.0.1\n" in said and "2 tags written" in said

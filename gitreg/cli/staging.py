@@ -128,6 +128,11 @@ def _report(done: Prepared, json_: bool) -> None:
     for action, verdicts in (done.planned.verdicts if done.planned else {}).items():
         for verdict in verdicts:
             output.say(f"    ok      {action.model}: {verdict.gate}: {verdict.text}")
+    for action in done.planned.actions if done.planned else ():
+        if action.kind == "register":
+            output.say(
+                f"    {'' if done.applied else 'the merge would '}register {action.model}@{action.version}"
+            )
     if done.applied:
         count = len(done.planned.actions) if done.planned else 0
         where = f"{done.remote}/{done.base}" if done.remote else done.base

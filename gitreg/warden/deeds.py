@@ -154,6 +154,12 @@ class Deeds:
                 else "is not registered"
             )
             yield f"{case.known.name}@{version} {what}{did_you_mean(version, case.known.registered)}", None
+            return
+        for stage in self.policy.stages:  # a version that is deregistered leaves its stages
+            said, file = self._said(case, stage)
+            if said == version:
+                text = f"{file} of {self.branch} says {said}, the tag takes it out"
+                yield text, f"gitreg demote {case.known.name} {stage}"
 
     def _deprecate(self, case: Case) -> Wrong:
         if not case.known.registered:
