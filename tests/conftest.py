@@ -20,7 +20,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SLOW = {"test_convert", "test_frameworks", "test_killed", "test_mlflow", "test_races"}
 # The files that take longest, begun first: a file is done by one of two workers, and neither is to end alone.
 LONG = ("test_promote", "test_object_storage", "test_workflows", "test_subscriptions", "test_flavors")
-LONG += ("test_fsck", "test_git_trouble", "test_review", "test_pmml", "test_hook", "test_gto", "test_artifacts")
+LONG += (
+    "test_fsck",
+    "test_git_trouble",
+    "test_review",
+    "test_pmml",
+    "test_hook",
+    "test_gto",
+    "test_artifacts",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

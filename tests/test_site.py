@@ -94,12 +94,17 @@ def test_a_second_build_writes_nothing_and_a_change_only_its_pages(shelf: Shelf,
     }
 
 
-def test_what_a_site_was_made_from_is_more_than_tags(shelf: Shelf, tmp_path: Path) -> None:
+def test_what_a_site_was_made_from_is_more_than_tags(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     build(shelf, out)
     (shelf.root / "registry.yaml").write_text("registry: renamed\nstages: {staging: {}, production: {}}\n")
     assert build(shelf, out).made == 2
     assert "renamed" in (out / "models/forecast/index.html").read_text()
+    assert build(shelf, out).made == 0
+    monkeypatch.setattr(pages, "_code", lambda: "another gitreg of the same version")
+    assert build(shelf, out).made == 2
 
 
 def test_pages_of_models_that_are_gone_go(shelf: Shelf, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ elsewhere, and none has a script or a style in it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cached_property, lru_cache
@@ -42,6 +43,8 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types gitreg"
 )
 LIVE = ("live.js", "deeds.js")
+# Who has a word in what pages tell, besides this room.
+_TOLD_BY = ("catalogued.py", "comparison.py", "formats.py", "graph.py")
 
 
 class Pages:
@@ -84,6 +87,7 @@ class Pages:
         """What pages depend on besides the references of their models."""
         return {
             "gitreg": __version__,
+            "code": _code(),
             "name": self.file.name,
             "stages": self.stages,
             "place": self.place,
@@ -231,6 +235,17 @@ def _metric(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.6g}"
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """A digest of what makes pages: between two releases it changes, and the version does not."""
+    said = hashlib.sha256()
+    house = resources.files("gitreg")
+    own = (one for one in (house / "site").iterdir() if one.name.endswith(".py"))
+    for file in sorted([*own, *(house / name for name in _TOLD_BY)], key=lambda file: file.name):
+        said.update(file.read_bytes())
+    return said.hexdigest()
 
 
 @lru_cache(maxsize=64)

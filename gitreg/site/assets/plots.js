@@ -123,7 +123,7 @@ const gitregPlots = (() => {
 
   // Where a version comes from (left), and where it went (right).
   function lineage(nodes, edges) {
-    const [wide, high, gapX, gapY] = [196, 46, 56, 12];
+    const [wide, high, gapX, gapY] = [212, 46, 56, 12];
     const by = new Map(nodes.map((node) => [node.id, node]));
     const into = edges.filter((edge) => edge[1] === 'version').map((edge) => [by.get(edge[0]), edge]);
     const before = edges.filter((edge) => edge[0] !== 'version' && edge[1] !== 'version').map((edge) => [by.get(edge[0]), edge]);
