@@ -295,6 +295,22 @@ def test_a_tag_deleted_on_the_remote_is_no_tag_that_was_never_pushed(shop: Shop)
     shop.cured(finding)
 
 
+def test_a_tag_that_was_taken_back_before_anybody_had_it_is_no_loss(shop: Shop) -> None:
+    for again in (False, True):
+        shop.tag("adder@v1.0.0!#7", "adder@v1.0.0^{}")
+        assert "tag not pushed" in {f.name for f in shop.examine()}
+        shop.git("tag", "-d", "adder@v1.0.0!#7")
+        if again:  # and another one of its name is pushed, as after a look at what `apply` would write
+            shop.tag("adder@v1.0.0!#7", "adder@v1.0.0^{}", message="again")
+            shop.git("push", "-q", "origin", "refs/tags/adder@v1.0.0!#7")
+        finding = shop.found("tag taken back")
+        assert finding.level == "note" and "never on origin" in finding.detail
+        assert bool(finding.hint) is not again
+        assert "tag taken back" not in {f.name for f in shop.examine()}
+    shop.git("tag", "-d", "adder@v1.0.0!#7")
+    assert shop.found("tag deleted").level == "error"
+
+
 def test_tags_that_only_one_side_has_are_pushed_and_fetched(shop: Shop) -> None:
     other = shop.clone()
     shop.git("config", "remote.pushDefault", "origin")

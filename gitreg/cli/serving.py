@@ -151,9 +151,8 @@ def doctor(remote: str | None, deep: bool, json_: bool) -> None:
     else:
         few, more = _summed_up(found)
         output.table(["what", "verdict", "found"], [[f.name, f.level, f.detail] for f in few])
-        for finding in few:
-            if finding.hint:
-                output.say(f"hint: {finding.name}: {finding.hint}")
+        for name, hint in dict.fromkeys((f.name, f.hint) for f in few if f.hint):
+            output.say(f"hint: {name}: {hint}")
         for name, count in more.items():
             output.say(f"{name}: {count:,} more; gitreg doctor --json lists them all")
     if any(f.level == "error" for f in found):

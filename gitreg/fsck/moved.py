@@ -13,7 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 
-from gitreg.fsck.cures import quoted
+from gitreg.fsck.cures import full, quoted
 from gitreg.fsck.evidence import Evidence, said
 from gitreg.names import parse_tag
 from gitreg.reports import Finding
@@ -36,6 +36,7 @@ class Moved:
         self._named: dict[str, str] = {}
         self._lost: dict[str, str] = {}
         self._forged: dict[str, tuple[str, str]] = {}
+        self._forgotten: set[str] = set()
 
     def findings(self) -> Iterator[Finding]:
         """A finding for each tag that is not what it was."""
@@ -74,12 +75,30 @@ class Moved:
         says, right = parse_tag(name), self._known(name)
         if says is None or right is None:
             return
+        if self._private(name, right):
+            yield self._taken_back(name, right)
+            return
         here, elsewhere = self._differs(name, right)
         rival = self._rival(name, right)
         if here or elsewhere or rival:
             self.right[name] = right
             self.models.add(says.model)
             yield self._finding(name, right, here, elsewhere, rival)
+
+    def _private(self, name: str, right: str) -> bool:
+        """Whether a tag that was only ever here, with nothing built upon it, was taken back before a push."""
+        evidence = self.evidence
+        seen, now = evidence.seen.get(name), evidence.here.get(name)
+        if seen is None or seen.shared or evidence.there is None or right in evidence.namers:
+            return False
+        return now != right and now == evidence.there.get(name) and self._rival(name, right) is None
+
+    def _taken_back(self, name: str, right: str) -> Finding:
+        """Nobody else saw it, so it is no loss, and forgotten from now on."""
+        self._forgotten.add(name)
+        text = f"{name} was {right[:12]} here and was never on {self.evidence.remote}; it is forgotten"
+        again = f"if that was a mistake: git update-ref {full(name)} {right}"
+        return Finding("tag taken back", "note", text, again if name not in self.evidence.here else None)
 
     def _differs(self, name: str, right: str) -> tuple[bool, bool]:
         """Whether a tag is something else here, and on the remote."""
@@ -220,7 +239,7 @@ class Moved:
         """
         evidence = self.evidence
         there = evidence.there or {}
-        forgotten = {name for name in (*wrong, *self._forged) if name in evidence.seen}
+        forgotten = {name for name in (*wrong, *self._forged, *self._forgotten) if name in evidence.seen}
         seen = {name: one for name, one in evidence.seen.items() if name not in forgotten}
         # Of a model whose tags are not what they were, only those that are known to be right.
         sound = {n: tag.oid for n, tag in evidence.good.items() if tag.says.model not in self.models}
