@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,12 +84,19 @@ def _for_the_repository(made: Made, top: Path) -> None:
         made.write(f"{up}.github/workflows/gitreg-{name}.yml", workflow(name, branch(made.root), below))
     made.write(
         f"{up}.github/CODEOWNERS",
-        re.sub(r"^# /(?!\.github)", f"# /{below}", template("CODEOWNERS"), flags=re.M),
+        # A space or `#` would end a path there.
+        re.sub(
+            r"^# /(?!\.github)",
+            lambda found: found[0] + re.sub(r"[\s#\\]", r"\\\g<0>", below),
+            template("CODEOWNERS"),
+            flags=re.M,
+        ),
     )
+    there = ["-C", below[:-1]] if below else []
     hook = _filled(
         template("pre-commit-config.yaml"),
         {
-            "entry: gitreg check": f"entry: gitreg check{f' -C {below[:-1]}' if below else ''}",
+            "entry: gitreg check": f"entry: {yaml_word(shlex.join(['gitreg', 'check', *there]))}",
             "files: ^(": f"files: ^{re.escape(below)}(",
         },
     )

@@ -186,6 +186,16 @@ def test_init_writes_for_the_branch_that_there_is_and_the_folder_it_lies_in(tmp_
     assert done.returncode == 0
 
 
+def test_init_in_a_folder_whose_name_has_spaces(tmp_path: Path) -> None:
+    run("git", "init", "-q", ".", cwd=tmp_path)
+    assert gitreg("init", "ml models #1", cwd=tmp_path).returncode == 0
+    owners = (tmp_path / ".github/CODEOWNERS").read_text()
+    assert "\n# /ml\\ models\\ \\#1/stages/production.yaml @" in owners
+    (hook,) = yaml.safe_load((tmp_path / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert shlex.split(hook["entry"]) == ["gitreg", "check", "-C", "ml models #1"]
+    assert re.match(hook["files"], "ml models #1/registry.yaml")
+
+
 def test_init_names_owners_for_all_that_decides() -> None:
     named = re.findall(r"^# (/\S+) +@", starter.template("CODEOWNERS"), re.MULTILINE)
     assert named == ["/stages/production.yaml", "/registry.yaml", "/.dvc/config", "/.github/"]
