@@ -105,7 +105,7 @@ class Applier:
             raise Refused(what, hint)
         if name not in known:
             raise Refused(
-                f"there is no remote '{name}'{did_you_mean(name, known)}",
+                f"there is no remote {name!r}{did_you_mean(name, known)}",
                 f"remotes: {', '.join(known) or 'none'}; git remote add NAME URL",
             )
         return name

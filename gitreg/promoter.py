@@ -89,7 +89,7 @@ class Promoter:
         self.preview = preview
         self.push, self.apply, self.branch, self.note = push, apply, branch, note
         self.applier = Applier(registry, remote, progress)
-        self.remote = remote or refs.default_remote(self.root)
+        self.remote = self.applier.remote() if remote else refs.default_remote(self.root)
         self.base = refs.default_branch(self.root, self.remote)
 
     def promote(self, references: Sequence[str]) -> Prepared:
@@ -259,7 +259,8 @@ class Promoter:
     def _message(self, verb: str, changes: Mapping[str, tuple[str | None, str | None]]) -> str:
         way = {"promote": "to", "demote": "from", "rollback": "in"}[verb]
         word = {"promote": "Promote", "demote": "Demote", "rollback": "Roll back"}[verb]
-        versions = [f"{m} {v}" if v and verb == "promote" else m for m, (_, v) in changes.items()]
+        between = " to " if verb == "rollback" else " "
+        versions = [f"{m}{between}{v}" if v else m for m, (_, v) in changes.items()]
         listed = ", ".join(versions) if len(versions) < 4 else f"{len(versions)} models"
         title = f"{word} {listed} {way} {self.stage}"
         lines = [

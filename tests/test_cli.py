@@ -20,6 +20,10 @@ def test_help_names_every_command_and_each_has_help_of_its_own() -> None:
     for name, command in group.commands.items():
         assert command.help, name
         assert all(getattr(p, "help", "") for p in command.params if p.param_type_name == "option"), name
+    with group.make_context("gitreg", [], resilient_parsing=True) as context:
+        said = " ".join(group.get_help(context).split())
+    for name, command in group.commands.items():
+        assert f" {name} {command.get_short_help_str(200)}" in said
 
 
 @pytest.mark.parametrize(
@@ -34,6 +38,9 @@ def test_help_names_every_command_and_each_has_help_of_its_own() -> None:
         (["build", "--upload-pack=x"], 2, "No such option"),
         (["verify", "models"], 1, "is not a package of gitreg's"),
         (["predict", "adder", "--input", "nowhere.json"], 2, "does not exist"),
+        (["promote", "adder", "staging", "--remote", "--x"], 1, "there is no remote '--x'"),
+        (["apply", "--remote", "a\nb"], 1, "there is no remote 'a\\nb'"),
+        (["verify", "\x1b[31m"], 2, "\\x1b[31m"),
     ],
 )
 def test_a_mistake_exits_with_its_code_and_says_what_helps(

@@ -273,7 +273,10 @@ def test_a_shallow_clone_is_told_what_to_fetch(team: Team) -> None:
     for command in (["apply"], ["apply", "--push"]):
         refused(shallow.gitreg(*command), 1, "this is a shallow clone", "hint: git fetch --unshallow --tags")
     assert team.there() == there
+    hint = "hint: this is a shallow clone, which may lack tags and commits: git fetch --unshallow --tags\n"
+    assert shallow.gitreg("plan").stderr.endswith(hint)
     shallow.git("fetch", "-q", "--unshallow", "--tags")
+    assert hint not in shallow.gitreg("plan").stderr
     shallow.done("apply", "--push")
     assert team.staged() == "v1.1.0"
 

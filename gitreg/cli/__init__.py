@@ -37,7 +37,16 @@ from gitreg.cli import (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Sections(click.Group):
+    """A group whose help lists the commands by what they are for, each with its whole sentence."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(c.name or "", c.get_short_help_str(200)) for c in commands])
+
+
+@click.group(cls=_Sections, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name="gitreg")
 @output.in_folder
 def gitreg() -> None:
@@ -52,43 +61,54 @@ def gitreg() -> None:
     """
 
 
-for command in (
-    authoring.init,
-    authoring.new,
-    authoring.update,
-    tracing.trace,
-    tracing.reproduce,
-    evaluating.evaluate,
-    checking.check,
-    checking.requirements,
-    reading.list_,
-    reading.show,
-    reading.history,
-    reading.search,
-    comparing.compare,
-    comparing.diff,
-    comparing.lineage,
-    packaging.build,
-    packaging.verify,
-    packaging.predict,
-    converting.convert,
-    fetching.pull,
-    recording.plan,
-    recording.apply,
-    recording.register,
-    recording.bump,
-    staging.promote,
-    staging.demote,
-    staging.rollback,
-    serving.serve,
-    serving.doctor,
-    site.site,
-    site.open_,
-    hooks.hook,
-    caching.cache,
-    inspecting.inspect,
-    completing.completion,
-):
+SECTIONS: dict[str, tuple[click.Command, ...]] = {
+    "Models": (
+        authoring.init,
+        authoring.new,
+        authoring.update,
+        checking.check,
+        recording.bump,
+        tracing.trace,
+        evaluating.evaluate,
+        converting.convert,
+    ),
+    "Versions and stages": (
+        recording.plan,
+        recording.apply,
+        recording.register,
+        staging.promote,
+        staging.demote,
+        staging.rollback,
+    ),
+    "Finding and comparing": (
+        reading.list_,
+        reading.show,
+        reading.history,
+        reading.search,
+        comparing.compare,
+        comparing.diff,
+        comparing.lineage,
+        tracing.reproduce,
+        site.site,
+        site.open_,
+    ),
+    "Packages": (
+        packaging.build,
+        packaging.verify,
+        packaging.predict,
+        serving.serve,
+        fetching.pull,
+        inspecting.inspect,
+    ),
+    "Operating": (
+        serving.doctor,
+        hooks.hook,
+        checking.requirements,
+        caching.cache,
+        completing.completion,
+    ),
+}
+for command in (one for commands in SECTIONS.values() for one in commands):
     gitreg.add_command(command)
 
 
@@ -116,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
         click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
         return 2
     except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}", err=True)
+        output.say(f"error: {error.format_message()}", err=True)
         context = getattr(error, "ctx", None)
         click.echo(f"hint: {context.command_path if context else 'gitreg'} --help", err=True)
         return 2
@@ -138,9 +158,9 @@ def _failed(error: Exception) -> int:
     from gitreg.errors import GitregError
 
     if isinstance(error, GitregError):
-        click.echo(f"error: {error.message}", err=True)
+        output.say(f"error: {error.message}", err=True)
         if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+            output.say(f"hint: {error.hint}", err=True)
         return error.exit_code
     if isinstance(error, OSError) and error.errno in (
         errno.ENOSPC,
@@ -150,7 +170,7 @@ def _failed(error: Exception) -> int:
         errno.EIO,
     ):
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"error: {where}{error.strerror}", err=True)
+        output.say(f"error: {where}{error.strerror}", err=True)
         return 4
     _report_defect()
     return 3

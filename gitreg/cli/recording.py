@@ -32,14 +32,19 @@ def plan(models: tuple[str, ...], commit: str, matrix: bool, where: str | None, 
     With MODELs, only for these. Exits with 1 when the plan could not be applied.
     """
     from gitreg import planner
+    from gitreg.git import refs
 
-    planned = output.registry(where).plan(commit, models or None)
+    registry = output.registry(where)
+    planned = registry.plan(commit, models or None)
     if matrix:
         output.print_json(planner.matrix(planned))
     elif json_:
         output.print_json(planner.as_data(planned))
     else:
         _show(planned, "would ")
+    if refs.is_shallow(registry.root):
+        lacks = "this is a shallow clone, which may lack tags and commits"
+        output.say(f"hint: {lacks}: git fetch --unshallow --tags", err=True)
     if not planned.ok:
         raise click.exceptions.Exit(1)
 
