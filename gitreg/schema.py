@@ -327,12 +327,18 @@ def _items(side: str, data: Any) -> list[ModelSchemaItem]:
     if not samples or not all(isinstance(s, Mapping) for s in samples):
         raise Refused(f"{side}s: expected a mapping of name to array, or a list of them")
     names = list(dict.fromkeys(name for sample in samples for name in sample))
+    if not names:
+        raise Refused(f"{side}s: there are none; at least one is expected")
     items = []
     for name in names:
-        arrays = [_as_array(side, name, sample[name]) for sample in samples if name in sample]
+        values = [sample[name] for sample in samples if name in sample]
+        arrays = [_as_array(side, name, value) for value in values]
         kinds = {DataType.of(a.dtype) for a in arrays}
+        if kinds == {DataType.LONG, DataType.FLOAT} and not any(hasattr(value, "dtype") for value in values):
+            kinds = {DataType.FLOAT}  # a whole number is how people write a float that is one
         if len(kinds) > 1 or DataType.UNKNOWN in kinds:
-            raise Refused(f"{side} {name!r}: no one data type for {sorted({a.dtype.name for a in arrays})}")
+            came = " and ".join(sorted({a.dtype.name for a in arrays}))
+            raise Refused(f"{side} {name!r}: no {'one ' if len(kinds) > 1 else ''}data type for {came}")
         shapes = [a.shape or (1,) for a in arrays]
         if len({len(shape) for shape in shapes}) > 1:
             raise Refused(f"{side} {name!r}: samples of different ranks: {sorted(set(shapes))}")
@@ -355,7 +361,7 @@ def _as_array(side: str, name: str, value: Any) -> Array:
     if array.dtype.kind == "O":
         odd = next((e for e in array.ravel().tolist() if not isinstance(e, (str, bytes))), "")
         if odd != "":
-            raise Refused(f"{side} {name!r}: no data type for a {type(odd).__name__}")
+            raise Refused(f"{side} {name!r}: no data type for values of type {type(odd).__name__}")
     return (
         array.astype(np.float32) if array.dtype == np.float64 and not isinstance(value, np.ndarray) else array
     )

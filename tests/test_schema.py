@@ -309,9 +309,11 @@ def test_an_empty_dimension_becomes_variable() -> None:
     [
         ([], "inputs: expected a mapping of name to array, or a list of them"),
         ([1], "inputs: expected a mapping of name to array, or a list of them"),
-        ({"x": np.zeros(2, np.uint16)}, "input 'x': no one data type for ['uint16']"),
-        ({"x": np.zeros(2, complex)}, "input 'x': no one data type for ['complex128']"),
-        ([{"x": [1]}, {"x": [1.5]}], "input 'x': no one data type for ['float32', 'int64']"),
+        ({"x": np.zeros(2, np.uint16)}, "input 'x': no data type for uint16"),
+        ({"x": np.zeros(2, complex)}, "input 'x': no data type for complex128"),
+        ([{"x": [True]}, {"x": [1.5]}], "input 'x': no one data type for bool and float32"),
+        ([{"x": np.array([1])}, {"x": [1.5]}], "input 'x': no one data type for float32 and int64"),
+        ({}, "inputs: there are none; at least one is expected"),
         ([{"x": [1]}, {"x": [[1]]}], "input 'x': samples of different ranks: [(1,), (1, 1)]"),
     ],
 )
@@ -325,6 +327,11 @@ def test_what_no_schema_can_say_is_refused(data: Any, told: str) -> None:
 def test_what_is_no_array_is_refused(data: Any) -> None:
     with pytest.raises(Refused, match="input 'x'"):
         infer_schema(data)
+
+
+def test_whole_numbers_are_floats_where_another_sample_has_one() -> None:
+    (item,) = infer_schema([{"x": [1, 2]}, {"x": [1.5, 2]}]).input_schema
+    assert item.describe() == "float [2]"
 
 
 def test_an_inferred_schema_fits_its_own_samples() -> None:
@@ -385,7 +392,7 @@ def test_a_column_of_vectors_has_their_shape() -> None:
 def test_a_column_of_dates_has_no_data_type() -> None:
     import pandas
 
-    with pytest.raises(Refused, match="'day': no data type for a"):
+    with pytest.raises(Refused, match="'day': no data type for"):
         infer_schema(pandas.DataFrame({"day": pandas.to_datetime(["2026-01-01"])}))
 
 

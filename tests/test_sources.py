@@ -324,6 +324,13 @@ def test_a_modelarts_directory_brings_what_its_configuration_says(workshop: Work
     assert not (place / "ran").exists(), "the service's code is never run"
 
 
+def test_a_modelarts_configuration_that_is_no_json_is_told(workshop: Workshop, tmp_path: Path) -> None:
+    place = model_directory(tmp_path / "arts")
+    (place / "config.json").write_text('{"model_type": "Custom",,}')
+    done = workshop.gitreg("new", "arts", "--from", place)
+    assert done.returncode == 1 and "config.json is not JSON" in done.stderr and "line 1" in done.stderr
+
+
 def test_what_a_schema_cannot_say_of_an_api_is_kept_and_told(workshop: Workshop, tmp_path: Path) -> None:
     file = {"data": {"type": "object", "properties": {"images": {"type": "file"}}}}
     apis = [{**CONFIG["apis"][0], "request": file}]  # type: ignore[index, dict-item]

@@ -43,7 +43,7 @@ def _is_config(file: Path) -> bool:
     try:
         said = json.loads(file.read_bytes()) if file.stat().st_size <= _MOST else None
     except (ValueError, OSError, RecursionError):
-        return False
+        return file.with_name(_SERVICE).is_file()  # `bring` says what is wrong with it
     return (
         isinstance(said, Mapping)
         and "model_type" in said
@@ -58,7 +58,10 @@ def bring(desk: Desk, text: str) -> Brought:
         Refused: it has no files of a model.
     """
     origin = absolute(text)
-    said = json.loads((origin / _CONFIG).read_bytes())
+    try:
+        said = json.loads((origin / _CONFIG).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"{text}/{_CONFIG} is not JSON: {error}") from error
     own = [name for name in folders.tree_files(origin) if "/" not in name and name.endswith(".py")]
     left = [origin / name for name in [_CONFIG, *own]]
     brought = Brought(fields=_fields(said), taken=[origin], made_elsewhere=True)
