@@ -193,6 +193,10 @@ def test_other_questions_to_a_booster(tmp_path: Path, shop: Workshop) -> None:
     stopping = xgboost.XGBClassifier(n_estimators=60, early_stopping_rounds=2)
     stopping.fit(x, two, eval_set=[(-x, two)], verbose=False).save_model(tmp_path / "early.json")
     early = opened(Xgboost, tmp_path / "early.json", {"p": [2]}, outputs={"p": "probabilities"})
+    alone = opened(Xgboost, tmp_path / "early.json", {}, outputs={"p": "probabilities"}).describe()
+    assert alone["outputs"] == [{"name": "p", "data_type": "float", "shape": [2]}], (
+        "an option is all it takes"
+    )
     np.testing.assert_allclose(early.predict({"x": x})["p"], stopping.predict_proba(x), rtol=1e-5)
     every = opened(Xgboost, tmp_path / "early.json", {"scores": [1], "contributions": [5]}, rounds=1)
     said = every.predict({"x": x})

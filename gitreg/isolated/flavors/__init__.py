@@ -182,7 +182,8 @@ class Flavored(Model):
     def describe(self):
         """The schema as far as the file knows it, and what else belongs into a manifest."""
         inputs = self.known_inputs()
-        outputs = self.known_outputs()
+        # Outputs that an option names are asked for their types.
+        outputs = None if self.options.get("outputs") else self.known_outputs()
         told = {"options": self.known_options(), "requirements": self.requirements(), "batched": True}
         if inputs is None:
             return {**told, "inputs": None, "outputs": None}
@@ -262,14 +263,17 @@ def requirement(*distributions):
 def chosen(outputs, said, known):
     """output -> which of the known kinds it is: as an option says, or its name.
 
+    Where no output is declared, those of the option are meant.
+
     Raises:
         ValueError: neither says it.
     """
-    found = {field.name: said.get(field.name, field.name) for field in outputs}
+    found = {field.name: said.get(field.name, field.name) for field in outputs} or dict(said)
     for name, kind in found.items():
         if kind not in known:
+            what = f"output {name!r}" if kind == name else f"{kind!r} (output {name!r})"
             raise ValueError(
-                f"output {name!r} is none of {', '.join(known)}; "
+                f"{what} is none of {', '.join(known)}; "
                 f"`options: {{outputs: {{{name}: KIND}}}}` says which it is"
             )
     return found

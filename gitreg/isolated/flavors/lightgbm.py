@@ -31,15 +31,16 @@ class Lightgbm(Flavored):
         import lightgbm
 
         self.booster = lightgbm.Booster(model_file=file)
-        said = dict(line.split("=", 1) for line in head.splitlines() if "=" in line)
-        self.objective = said.get("objective", "").partition(" ")[0]
+        header = dict(line.split("=", 1) for line in head.splitlines() if "=" in line)
+        self.objective = header.get("objective", "").partition(" ")[0]
         names = self.booster.feature_name()
         unnamed = names == [f"Column_{i}" for i in range(len(names))]
         self.columns = [] if unnamed else list(declared(names))
         self.categories = self._categories(ends)
-        if self.outputs:
+        said = self.options.get("outputs", {})
+        if self.outputs or said:
             known = ("label", "probabilities", "prediction", "scores", "leaves", "contributions")
-            self.wanted = chosen(self.outputs, self.options.get("outputs", {}), known)
+            self.wanted = chosen(self.outputs, said, known)
         else:
             self.wanted = {name: name for name, _, _ in self.known_outputs()}
 

@@ -58,13 +58,15 @@ class Sklearn(Flavored):
     def _methods(self):
         """output -> the estimator's method."""
         has = [m for m in ("predict", "predict_proba", "transform") if hasattr(self.estimator, m)]
+        said = self.options.get("outputs", {})
+        if not self.outputs and said:
+            return dict(said)
         if not self.outputs:
             first = (
                 "label" if hasattr(self.estimator, "classes_") or _clusters(self.estimator) else "prediction"
             )
             names = {"predict": first, "predict_proba": "probabilities", "transform": "transformed"}
             return {names[m]: m for m in has if m != "transform" or "predict" not in has}
-        said = self.options.get("outputs", {})
         found = {f.name: said.get(f.name) or _METHODS.get(f.name) for f in self.outputs}
         left = [m for m in has if m not in found.values()]
         return {name: method or (left.pop(0) if left else "predict") for name, method in found.items()}

@@ -54,9 +54,10 @@ class Xgboost(Flavored):
         self.kinds = list(self.booster.feature_types or [])
         self.categories = _categories(self.booster, self.columns) if "c" in self.kinds else {}
         self.rounds = self._rounds()
-        if self.outputs:
+        said = self.options.get("outputs", {})
+        if self.outputs or said:
             known = ("label", "probabilities", "prediction", "scores", "leaves", "contributions")
-            self.wanted = chosen(self.outputs, self.options.get("outputs", {}), known)
+            self.wanted = chosen(self.outputs, said, known)
         else:
             self.wanted = {name: name for name, _, _ in self.known_outputs()}
 
