@@ -30,7 +30,7 @@ def settle(root: Path, cache: Path, source: Path | None) -> None:
     from configobj import ConfigObj
 
     _disarm(root / ".dvc" / "config")
-    said = ConfigObj(str(root / ".dvc" / "config.local"))
+    said = ConfigObj(str(root / ".dvc" / "config.local"), encoding="utf-8")
     said["cache"] = {"dir": str(cache)}
     # DVC's readers of Git do not know of clones without content; and its notes are to go with this folder.
     said["core"] = {"no_scm": "true", "site_cache_dir": str(root / ".dvc" / "site")}
@@ -45,7 +45,7 @@ def _disarm(file: Path) -> None:
     from configobj import ConfigObj
 
     raw = file.read_bytes()
-    left = ConfigObj()
+    left = ConfigObj(encoding="utf-8")
     for section, values in _remotes(raw).items():
         left[section] = {key: values[key] for key in _LENT if key in values}
     core = _parsed(raw).get("core")

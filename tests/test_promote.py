@@ -326,6 +326,14 @@ def test_the_samples_gate_runs_the_version_that_is_promoted(workshop: Workshop) 
     assert "lost the number" in done.stderr
 
 
+def test_a_registry_in_a_folder_whose_name_is_not_ascii(workshop: Workshop, tmp_path: Path) -> None:
+    shop = Workshop(shutil.move(workshop.root, tmp_path / "modèles de José"))
+    policy(shop, {"gates": [{"samples": "pass"}]})
+    ok(shop.gitreg("apply"))
+    assert "all samples pass" in ok(shop.gitreg("promote", "adder", "production", "--apply"))
+    assert ok(shop.gitreg("predict", "adder#production")).startswith("[0] y = [6, 7]")
+
+
 def test_the_format_gate_goes_by_content(workshop: Workshop) -> None:
     policy(workshop, {"gates": [{"format": ["onnx", "safetensors"]}]})
     ok(workshop.gitreg("apply"))

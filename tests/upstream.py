@@ -53,7 +53,7 @@ class Upstream:
         shutil.copytree(made / "remote", place / "remote")
         self.place, self.bare = place, place / "up.git"
         self.url = self.bare.as_uri()
-        self.remote, self.cache = place / "remote", place / "cache"
+        self.remote, self.cache = place / "remote", place / "le caché"  # as in the home of José
 
     def work(self) -> Workshop:
         """A clone to change it from."""

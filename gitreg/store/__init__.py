@@ -79,7 +79,11 @@ class Store:
         place = own / "cache"
         for file in (Path(system) / "config", Path(user) / "config", own / "config", own / "config.local"):
             try:
-                said = ConfigObj(str(file)).get("cache", {}).get("dir") if file.is_file() else None
+                said = (
+                    ConfigObj(str(file), encoding="utf-8").get("cache", {}).get("dir")
+                    if file.is_file()
+                    else None
+                )
             except (ConfigObjError, OSError, UnicodeDecodeError) as error:
                 raise Refused(f"{file}: not a DVC configuration: {error}", "dvc config --list") from None
             if said:
@@ -265,9 +269,9 @@ class Store:
         from configobj import ConfigObj
 
         (other / ".dvc").mkdir(exist_ok=True)  # a registry whose models have no artifacts may have none
-        lent = ConfigObj(str(other / ".dvc" / "config.local"))
+        lent = ConfigObj(str(other / ".dvc" / "config.local"), encoding="utf-8")
         for name in ("config", "config.local"):
-            for section, said in ConfigObj(str(self.root / ".dvc" / name)).items():
+            for section, said in ConfigObj(str(self.root / ".dvc" / name), encoding="utf-8").items():
                 lent.setdefault(section, {}).update(said)
                 for key in ("url", "keyfile", "credentialpath"):
                     value = said.get(key, "") if isinstance(said, Mapping) else ""

@@ -33,8 +33,8 @@ def lendable(root: Path) -> dict[str, dict[str, Any]]:
     default = None
     for name in ("config", "config.local"):
         try:
-            said = ConfigObj(str(root / ".dvc" / name))
-        except ConfigObjError as error:
+            said = ConfigObj(str(root / ".dvc" / name), encoding="utf-8")
+        except (ConfigObjError, UnicodeDecodeError) as error:
             raise Refused(f".dvc/{name} there is not a DVC configuration: {error}") from None
         default = said.get("core", {}).get("remote", default)
         for section, values in said.items():
