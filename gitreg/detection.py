@@ -147,7 +147,10 @@ def unpickled(files: Mapping[str, Path], kind: str) -> str | None:
         return None
     seen = inspect_files(files, "").all()
     bad = [one for one in seen if one.format.key in (flavors.PICKLES | flavor.unsafe) - flavor.safe]
-    return f"{bad[0].path.lstrip('!') or 'the artifact'} ({bad[0].format.name})" if bad else None
+    if not bad:
+        return None
+    damaged = "".join(f"; {why}" for why in bad[0].warnings if why.startswith("truncated"))
+    return f"{bad[0].path.lstrip('!') or 'the artifact'} ({bad[0].format.name}{damaged})"
 
 
 def _walk(root: Path) -> tuple[dict[str, Path | str], bool]:

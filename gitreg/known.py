@@ -205,6 +205,8 @@ class Inquiry:
                     if same
                     else f"{where} has the {key} {now[key]}, it was {was}"
                 )
+                if not same and key == "version":
+                    text += "; whether the storage still keeps that one is not asked"
                 return (KNOWN if same else CHANGED), text
         return KNOWN, f"something is at {where}; whether it is the same cannot be told"
 

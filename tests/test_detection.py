@@ -243,6 +243,12 @@ def test_what_skops_writes_is_data(tmp_path: Path) -> None:
         assert (seen.format, seen.risk, seen.runs_code) == (formats.SKOPS, "data only", False)
 
 
+def test_what_is_cut_off_is_told_beside_what_it_asks_trust_for(tmp_path: Path) -> None:
+    cut = put(tmp_path / "m.skops", zipped({"schema.json": b"{}"})[:-30])
+    said = detection.unpickled({"m.skops": cut}, "scikit-learn")
+    assert said and said.startswith("m.skops (archive that cannot be looked into; truncated or damaged")
+
+
 def test_what_torch_writes_is_told_apart(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     model = torch.nn.Linear(2, 2)
