@@ -197,9 +197,10 @@ class Asking:
         """End the process."""
         process, self._process = self._process, None
         if process is not None:
-            for stream in (process.stdin, process.stdout):
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()  # type: ignore[union-attr]
+            assert process.stdin and process.stdout
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            process.stdout.close()
             process.wait()
 
     def __del__(self) -> None:
