@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gitreg.errors import Refused, Usage
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.names import did_you_mean
-from gitreg.schema import array_of, canonical
+from gitreg.schema import aliases, array_of, canonical
 
 if TYPE_CHECKING:
     from gitreg.schema import Array
@@ -162,6 +162,9 @@ def _column(schema: ModelSchema, item: ModelSchemaItem, table: Table, targets: S
     """The column, or columns put together, of an input; None where an optional one has none."""
     if item.name in table.columns:
         return table.columns[item.name]
+    for column, name in aliases(schema, [one for one in table.columns if one not in targets]).items():
+        if name == item.name:
+            return table.columns[column]
     shape = list(item.shape or [1])
     count = shape[0] if len(shape) == 1 else 0
     for pattern in ("{}[{}]", "{}.{}", "{}_{}"):

@@ -12,8 +12,9 @@ from gitreg.datafiles import plain_samples, read_text
 from gitreg.declared import CUSTOM_PYTHON, Artifact, Batching
 from gitreg.errors import GitregError, InvalidFiles, Refused
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
+from gitreg.names import input_name
 from gitreg.packages import Parts
-from gitreg.schema import array_of, infer_schema
+from gitreg.schema import array_of, infer_schema, single
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
@@ -171,9 +172,9 @@ def _items(said: list[Any]) -> list[ModelSchemaItem]:
 
 def _ask_samples(registry: Registry, model: Unknown, file: Path, found: Found) -> None:
     """The schema of sample inputs, and of what the model answers to them."""
-    plain = plain_samples(file, file.name)
+    plain = [_named(one) for one in plain_samples(file, file.name)]
     known = found.schema
-    names = {str(name) for sample in plain for name in sample}
+    names = {name for sample in plain for name in sample}
     if known is not None and (model.type == flavors.MLFLOW or names == _inputs(known)):
         return  # the file knows better than numbers in JSON what its types are
     schema = infer_schema(plain)
@@ -188,6 +189,13 @@ def _ask_samples(registry: Registry, model: Unknown, file: Path, found: Found) -
     found.schema = replace(schema, output_schema=infer_schema(answers).input_schema)
 
 
+def _named(sample: Any) -> Any:
+    """A sample whose columns are called as inputs can be."""
+    if not isinstance(sample, Mapping):
+        return sample
+    return {input_name(str(column)): value for column, value in sample.items()}
+
+
 def _inputs(schema: ModelSchema) -> set[str]:
     return {item.name for item in schema.input_schema}
 
@@ -198,7 +206,8 @@ def _answers(
     """The model's answers to its samples, from an isolated process that expects nothing of them."""
     items = {item.name: item for item in schema.input_schema}
     samples: tuple[Sample, ...] = tuple(
-        {name: array_of(items[name], value) for name, value in one.items()} for one in plain
+        {name: single(items[name], array_of(items[name], value)) for name, value in one.items()}
+        for one in plain
     )
     parts = replace(_parts(registry, model, replace(schema, output_schema=[]), found), samples=samples)
     try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gitreg.errors import Refused
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.names import did_you_mean
-from gitreg.schema import array_of, canonical
+from gitreg.schema import aliases, array_of, canonical, single
 
 if TYPE_CHECKING:
     from gitreg.schema import Array
@@ -56,6 +56,8 @@ def read(schema: ModelSchema, inputs: Any) -> Asked:
     if hasattr(inputs, "columns") and hasattr(inputs, "to_numpy"):
         return _frame(schema, inputs)
     said = inputs if isinstance(inputs, Mapping) else _only(schema, inputs)
+    if meant := aliases(schema, said):
+        said = {meant.get(name, name): value for name, value in said.items()}
     mistakes = _names(schema, said)
     arrays: dict[str, Array] = {}
     for item in schema.input_schema:
@@ -69,9 +71,9 @@ def read(schema: ModelSchema, inputs: Any) -> Asked:
     ranks, wrong = _ranks(schema, arrays)
     mistakes += wrong
     if not mistakes and len(set(ranks.values())) > 1:
-        single = ", ".join(name for name, rank in ranks.items() if not rank)
+        alone = ", ".join(name for name, rank in ranks.items() if not rank)
         batch = ", ".join(name for name, rank in ranks.items() if rank)
-        mistakes.append(f"one sample of {single}, and a batch of {batch}")
+        mistakes.append(f"one sample of {alone}, and a batch of {batch}")
     batched = not mistakes and 1 in ranks.values()
     lengths = {name: len(array) for name, array in arrays.items()} if batched else {}
     if len(set(lengths.values())) > 1:
@@ -145,7 +147,7 @@ def _array(item: ModelSchemaItem, value: Any) -> Array:
         array = _cast(item, np.asarray(value))
     else:
         array = array_of(item, value)
-    return array.reshape(1) if array.ndim == 0 and item.shape == [1] else array
+    return single(item, array)
 
 
 def _cast(item: ModelSchemaItem, array: Array) -> Array:
@@ -195,7 +197,8 @@ def _beyond(array: Array, wanted: Any) -> int | None:
 
 def _frame(schema: ModelSchema, frame: Any) -> Asked:
     """A data frame: columns are inputs, rows are samples. A value that is missing is an input not sent."""
-    columns = {str(column): frame[column] for column in frame.columns}
+    meant = aliases(schema, frame.columns)
+    columns = {meant.get(column, str(column)): frame[column] for column in frame.columns}
     mistakes = _names(schema, columns)
     arrays: dict[str, Array] = {}
     present: dict[str, Array] = {}

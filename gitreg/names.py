@@ -188,6 +188,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
+def input_name(column: str) -> str:
+    """What the input for a column of any name is called: `age (years)` is `age__years_`.
+
+    Ready-made classes name their inputs so: `isolated/flavors`.
+    """
+    name = re.sub(r"[^A-Za-z0-9_./-]", "_", column)
+    return name if re.match("[A-Za-z_]", name) else f"_{name}"
+
+
 def kebab(class_name: str) -> str:
     """The model name that a class name suggests: `ChurnModel` is `churn-model`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", class_name)

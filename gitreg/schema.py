@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gitreg.errors import Refused
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
+from gitreg.names import input_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -214,8 +215,27 @@ def _map(value: Any, change: Any) -> Any:
     return [_map(v, change) for v in value] if isinstance(value, list) else change(value)
 
 
+def aliases(schema: ModelSchema, names: Iterable[Any]) -> dict[Any, str]:
+    """name that came -> the input that it means, for columns whose names no input can have."""
+    came = [*names]
+    known = {item.name for item in schema.input_schema}
+    taken = known.intersection(one for one in came if isinstance(one, str))
+    found: dict[Any, str] = {}
+    for one in came:
+        name = input_name(str(one)) if one not in taken else ""
+        if name in known - taken:
+            found[one] = name
+            taken.add(name)
+    return found
+
+
+def single(item: ModelSchemaItem, array: Array) -> Array:
+    """A value by itself, where the schema has one value, is that one; other arrays as they are."""
+    return array.reshape(1) if array.ndim == 0 and item.shape == [1] else array
+
+
 def read_sample(schema: ModelSchema, said: Any, custom: bool) -> tuple[Sample, list[tuple[str, str]]]:
-    """Read one sample of plain data.
+    """Read one sample of plain data; inputs may be called as the columns that they stand for.
 
     Returns:
         The sample's arrays, and (input name, mistake) for each mistake; a name is empty when the
@@ -223,12 +243,14 @@ def read_sample(schema: ModelSchema, said: Any, custom: bool) -> tuple[Sample, l
     """
     if not isinstance(said, Mapping):
         return {}, [("", f"expected a mapping of input name to array, got {type(said).__name__}")]
+    meant = aliases(schema, said)
+    said = {meant.get(name, name): value for name, value in said.items()}
     mistakes: list[tuple[str, str]] = []
     sample: Sample = {}
     for item in schema.input_schema:
         if item.name in said:
             try:
-                sample[item.name] = array_of(item, said[item.name])
+                sample[item.name] = single(item, array_of(item, said[item.name]))
             except ValueError as error:
                 mistakes.append((item.name, str(error)))
     read = {name for name, _ in mistakes}

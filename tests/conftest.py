@@ -16,8 +16,9 @@ from tests.upstream import Upstream, make_upstream
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Kills, races and the largest frameworks: `make slow`, which CI runs beside `make test`.
+# Kills, races, object storage and the largest frameworks: `make slow`, which CI runs beside `make test`.
 SLOW = {"test_convert", "test_frameworks", "test_killed", "test_mlflow", "test_races"}
+SLOW |= {"test_object_storage", "test_pmml"}
 # The files that take longest, begun first: a file is done by one of two workers, and neither is to end alone.
 LONG = ("test_promote", "test_object_storage", "test_workflows", "test_subscriptions", "test_flavors")
 LONG += (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -206,11 +207,24 @@ def test_estimators_of_all_kinds(tmp_path: Path) -> None:
         assert {name: a.shape[1:] for name, a in model.predict({"x": x}).items()} == outputs
 
 
-def test_columns_that_nobody_knows_are_named(shop: Workshop) -> None:
-    (shop.root / "odd.json").write_text(json.dumps([{"age (years)": [1.0], "visits": [1], "city": ["a"]}]))
+def test_rows_may_be_as_the_data_frame_has_them_and_columns_that_nobody_knows_are_named(
+    shop: Workshop, tmp_path: Path
+) -> None:
     file = shop.root / "models" / "people" / "people.skops"
-    done = shop.gitreg("new", "odd", "--from", file, "--samples", "odd.json")
+    (tmp_path / "rows.json").write_text(json.dumps([{"age (years)": 41.5, "visits": 3, "city": "a"}]))
+    (tmp_path / "odd.json").write_text(json.dumps([{"age in years": [1.0], "visits": [1], "city": ["a"]}]))
+    done = shop.gitreg("new", "odd", "--from", file, "--samples", tmp_path / "odd.json")
     assert done.returncode == 1 and "age__years_ (for 'age (years)')" in done.stderr, done.stderr
+    done = shop.gitreg("new", "rows", "--from", file, "--samples", tmp_path / "rows.json")
+    assert done.returncode == 0, done.stderr
+    rows, people = (shop.gitreg("predict", name, "--json") for name in ("rows", "people"))
+    assert json.loads(rows.stdout)["predictions"] == json.loads(people.stdout)["predictions"][:1]
+    (tmp_path / "held.csv").write_text("age (years),visits,city,label\n41.5,3,a,yes\n20,0,b,no\n")
+    done = shop.gitreg(
+        "evaluate", "people", "--data", tmp_path / "held.csv", "--metric", "accuracy", "--json"
+    )
+    assert done.returncode == 0 and json.loads(done.stdout)["rows"] == 2, done.stderr
+    shutil.rmtree(shop.root / "models" / "rows")
 
 
 def test_versions_are_written_down_as_they_are_here(shop: Workshop) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from gitreg import DataType, LoadedModel, Model, ModelSchema, ModelSchemaItem
+from gitreg import inputs as rules
 from gitreg.errors import ModelFailed, Refused
 
 SCHEMA = ModelSchema(
@@ -125,6 +126,22 @@ def test_strings_are_text_or_bytes(model: LoadedModel, text: Any) -> None:
 @pytest.mark.parametrize("age", [4, [4], np.int64(4), np.array([4]), np.array(4), np.array([4], np.uint8)])
 def test_a_plain_number_will_do_for_one_value(model: LoadedModel, age: Any) -> None:
     assert model.predict({"x": X, "age": age})["y"] == [10]
+
+
+@pytest.mark.parametrize("kind", [dict, pd.DataFrame, pl.DataFrame])
+def test_inputs_may_be_called_as_the_columns_that_they_stand_for(kind: Any) -> None:
+    """A column's own name is taken where the schema cannot have it, and never instead of an input's own."""
+    names = ("age__years_", "_1", "a_b")
+    named = ModelSchema([ModelSchemaItem(name, DataType.DOUBLE, [1]) for name in names], SCHEMA.output_schema)
+    said = {"age (years)": [4.0], "1": [5.0], "a_b": [6.0]}
+    asked = rules.read(named, kind(said))
+    assert {name: array.ravel().tolist() for name, array in asked.arrays.items()} == {
+        "age__years_": [4.0],
+        "_1": [5.0],
+        "a_b": [6.0],
+    }
+    with pytest.raises(Refused, match="a b: is not an input"):
+        rules.read(named, kind({**said, "a b": [7.0]}))
 
 
 @pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])

@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 
 import click
@@ -125,8 +126,9 @@ def main(arguments: list[str] | None = None) -> int:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 
         def interrupted(signum: int, frame: FrameType | None) -> None:
-            interrupts.append(signum)
-            raise KeyboardInterrupt
+            if not _put_off(signum):
+                interrupts.append(signum)
+                raise KeyboardInterrupt
 
         signal.signal(signal.SIGINT, interrupted)
     try:
@@ -192,4 +194,17 @@ def _report_defect() -> None:
 
 def _terminated(signum: int, frame: FrameType | None) -> None:
     """End like ^C does, so that children and half-made folders go too; the exit code says which."""
-    raise SystemExit(128 + signum)
+    if not _put_off(signum):
+        raise SystemExit(128 + signum)
+
+
+def _put_off(signum: int) -> bool:
+    """Whether a signal comes while NumPy is imported, and will come again in a moment.
+
+    NumPy's import loses an exception that is raised within it, or crashes.
+    """
+    spec = getattr(sys.modules.get("numpy"), "__spec__", None)
+    if not getattr(spec, "_initializing", False):
+        return False
+    threading.Timer(0.02, os.kill, (os.getpid(), signum)).start()
+    return True
