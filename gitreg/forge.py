@@ -63,7 +63,8 @@ def open_request(root: Path, url: str, branch: str, base: str, title: str, body:
     command = [gh, "pr", "create", f"--head={branch}", f"--base={base}", f"--title={title}", "--body-file=-"]
     done = subprocess.run(command, cwd=root, input=body, capture_output=True, text=True, timeout=120)
     if done.returncode:
-        raise Outside(
-            f"gh pr create: {done.stderr.strip()}", f"gh auth status; the branch {branch} is pushed"
-        )
+        link = new_request(url, branch, base)
+        otherwise = f", or open the pull request at {link}" if link else ""
+        hint = f"the branch {branch} is pushed: gh auth status, and run this again{otherwise}"
+        raise Outside(f"gh pr create: {done.stderr.strip()}", hint)
     return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else None

@@ -14,6 +14,7 @@ import yaml
 
 from gitreg import Registry
 from gitreg.errors import GitregError
+from tests.browsing import IN_CI
 from tests.support import ADDER_CODE, Workshop, run
 
 DVC = [sys.executable, "-m", "dvc"]
@@ -525,3 +526,23 @@ def test_a_promotion_says_what_else_it_registers(workshop: Workshop) -> None:
     assert "the merge would register adder@1.0.1" in ok(workshop.gitreg("promote", "adder", "staging"))
     said = ok(workshop.gitreg("promote", "adder", "staging", "--apply"))
     assert "    register adder@1.0.1\n" in said and "2 tags written" in said
+
+
+@pytest.mark.skipif(shutil.which("gh") is None and not IN_CI, reason="no gh on PATH: apt-get install gh")
+def test_a_pull_request_that_gh_cannot_open_leaves_its_branch_pushed(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GitHub's own command, to which nobody is logged in here."""
+    for name in ("GH_TOKEN", "GITHUB_TOKEN", "GH_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    bare = tmp_path / "github.com" / "acme" / "models.git"
+    run("git", "init", "-q", "--bare", "-b", "main", bare, cwd=tmp_path)
+    run("git", "remote", "add", "origin", bare, cwd=workshop.root)
+    run("git", "push", "-qu", "origin", "main", cwd=workshop.root)
+    ok(workshop.gitreg("apply", "--push"))
+    for _ in range(2):
+        done = workshop.gitreg("promote", "adder", "staging", "--push")
+        assert done.returncode == 4 and "gh auth login" in done.stderr, done.stderr
+        assert "hint: the branch promote/adder-1.0.0-staging is pushed: gh auth status" in done.stderr
+        heads = run("git", "branch", "--list", "promote/*", "--format=%(refname:short)", cwd=bare).stdout
+        assert heads == "promote/adder-1.0.0-staging\n"
