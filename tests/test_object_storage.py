@@ -53,7 +53,11 @@ class Line:
     def carry(self, near: socket.socket) -> None:
         if self.silent:
             time.sleep(60)
-        far = socket.create_connection(("127.0.0.1", self.target))
+        try:
+            far = socket.create_connection(("127.0.0.1", self.target))
+        except OSError:  # the endpoint has ended meanwhile
+            near.close()
+            return
         threading.Thread(target=self.pump, args=(near, far, None), daemon=True).start()
         self.pump(far, near, self.cut)
 
