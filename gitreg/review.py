@@ -76,7 +76,7 @@ class Reviewer:
         # Git looks at every file of the work tree, while the models that changed in any case are checked.
         self.pool = ThreadPoolExecutor(1)
         glob, changed = registry.file.models, set(self.changed)
-        find = partial(uncommitted.find, self.root, glob, self.commit, changed)
+        find = partial(uncommitted.find, self.root, glob, changed)
         self.walk = self.pool.submit(find) if not committed else None
 
     def _walked(self) -> None:

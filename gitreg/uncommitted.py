@@ -15,43 +15,38 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gitreg import git
-from gitreg.git import objects
 
 # What most registries say: folders beside each other, a manifest in each.
-_PLAIN = re.compile(r"(?P<above>(?:[^/*?\[]+/)*)\*/(?P<name>[^/*?\[]+)\Z")
+_PLAIN = re.compile(r"(?P<above>(?:[^/*?\[\\]+/)*)\*/(?P<name>[^/*?\[\\]+)\Z")
 _MANY = 200  # places to name: a command line is not endless
 
 
-def find(root: Path, glob: str, commit: str, changed: Collection[str]) -> list[str]:
+def find(root: Path, glob: str, changed: Collection[str]) -> list[str]:
     """The files below a registry's root that are not as HEAD has them, relative to it.
 
     Args:
         glob: where manifests are, as registry.yaml says.
-        commit: HEAD.
         changed: files that the change touches in any case.
     """
     here = git.prefix(root)
-    with ThreadPoolExecutor(1) as pool:  # Git takes as long for the one as we for the other
-        walk = pool.submit(git.modified, root)
-        places, quiet = _places(root, here, glob, commit, changed)
+    with ThreadPoolExecutor(1) as pool:  # Git takes as long for the one as for the other
+        walk = pool.submit(git.changed, root, untracked=False)
+        places, quiet = _places(root, glob, changed)
         found = set(git.untracked(root, places))
         modified = {path.removeprefix(here) for path in walk.result() if path.startswith(here)}
     loud = {folder for path in modified for folder in _above(path)} & quiet
     return sorted({*found, *modified, *git.untracked(root, sorted(loud))})
 
 
-def _places(
-    root: Path, here: str, glob: str, commit: str, changed: Collection[str]
-) -> tuple[list[str], set[str]]:
-    """Where to look for files that Git does not know; and folders where there is no reason to."""
+def _places(root: Path, glob: str, changed: Collection[str]) -> tuple[list[str], set[str]]:
+    """Where to look for files that Git does not know; and the models' folders where there is no reason to."""
     plain = _PLAIN.match(glob.removeprefix("./"))
     if not plain:
         return ["."], set()
     above = plain["above"]
-    known = objects.folders(root, commit, f"{here}{above}")
-    loud = {path.removeprefix(above).partition("/")[0] for path in changed if path.startswith(above)}
-    place, name = f"{root}/{above}", plain["name"]  # strings, for there may be thousands
-    quiet = {f"{above}{folder}" for folder in known - loud if os.path.isfile(f"{place}{folder}/{name}")}
+    # One question to Git: as many to the file system would each wait for the other thread's turn to end.
+    known = {path.rpartition("/")[0] for path in git.known(root, f"{above}*/{plain['name']}")}
+    quiet = known - {folder for path in changed for folder in _above(path)}
     places = [one for one in _beside(root, above) if one not in quiet]
     return (places, quiet) if len(places) <= _MANY else (["."], set())
 

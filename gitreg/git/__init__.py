@@ -26,9 +26,6 @@ CLONES: set[Path] = set()
 SEALED: set[Path] = set()
 
 
-_MOST_PATHS = 200  # a command line is not endless
-
-
 class Ran(NamedTuple):
     """What a Git command came to."""
 
@@ -186,17 +183,9 @@ def changed(root: Path, paths: Sequence[str] = (".",), untracked: bool = True) -
     return [line[3:] for line in out.split("\0") if len(line) > 3]
 
 
-def modified(root: Path) -> list[str]:
-    """Files below a folder that Git knows and that are not as HEAD has them, relative to the work tree's top.
-
-    As `changed` says, in half its time where there are many: only what looks changed is looked into.
-    """
-    options = ["--name-only", "-z", "--no-renames", "--no-ext-diff"]
-    out = must(root, ["diff-index", *options, "HEAD", "--", "."])
-    suspects = [f":(top,literal){path}" for path in out.split("\0") if path]
-    if not suspects:
-        return []
-    return changed(root, suspects if len(suspects) <= _MOST_PATHS else (".",), untracked=False)
+def known(root: Path, glob: str) -> list[str]:
+    """Files that Git tracks, of those that a glob finds; both relative to `root`."""
+    return [name for name in must(root, ["ls-files", "-z", "--", f":(glob){glob}"]).split("\0") if name]
 
 
 def untracked(root: Path, paths: Sequence[str]) -> list[str]:

@@ -48,16 +48,6 @@ def tree(root: Path, commit: str, paths: Sequence[str] = ()) -> dict[str, Entry]
     return found
 
 
-def folders(root: Path, commit: str, path: str) -> set[str]:
-    """The names of the folders in a folder of a commit.
-
-    Args:
-        path: empty, or with a slash at its end.
-    """
-    listed = run(root, ["ls-tree", "-d", "-z", "--name-only", f"{commit}:{path}"])
-    return {name for name in listed.out.split("\0") if name}
-
-
 class Reader:
     """Reads objects through one process."""
 
