@@ -1,7 +1,8 @@
 """Claim: `gitreg check --base` costs what the change costs: of one changed model the same in a registry of
 10 models and in one of 5,000, within 20 %.
 
-As CI runs it, on a clean checkout. All versions are registered, and every model is in a stage."""
+As CI runs it, on a clean checkout; and where Git looks at all files for changes in no commit. All versions
+are registered, and every model is in a stage."""
 
 import argparse
 import json
@@ -72,14 +73,9 @@ def main() -> None:
         seconds, cpu, peak = (min(one[key] for one in runs) for key in ("seconds", "cpu", "peak_mib"))
         print(f"check --base {how:14} {size:5} models: {seconds:.3f} s ({cpu:.2f} s of CPU), {peak:.0f} MiB")
     least = {key: min(one["seconds"] for one in runs) for key, runs in costs.items()}
-    local = least[MANY, HOWS[1]] / least[FEW, HOWS[1]]
-    print(f"with Git walking 50,000 files for changes in no commit: {local:.2f} x")
-    verdict(
-        f"check --base, one model of {MANY} / of {FEW}",
-        least[MANY, HOWS[0]] / least[FEW, HOWS[0]],
-        BOUND,
-        "x",
-    )
+    for how, what in zip(HOWS, ("as CI runs it", "with a walk of 50,000 files"), strict=True):
+        ratio = least[MANY, how] / least[FEW, how]
+        verdict(f"check --base {what}, one model of {MANY} / of {FEW}", ratio, BOUND, "x")
 
 
 if __name__ == "__main__":

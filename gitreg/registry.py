@@ -33,6 +33,7 @@ from gitreg.puller import Pulled, Puller
 from gitreg.recorded import ModelRecord, Version
 from gitreg.reports import CheckReport, ModelReport
 from gitreg.review import Review, Reviewer
+from gitreg.uncommitted import Walk
 from gitreg.workbench import Workbench, versions_built
 from gitreg.worktree import WorkTree
 
@@ -325,6 +326,7 @@ class Registry(WorkTree):
         timeout: float | None = None,
         committed: bool = False,
         progress: Callable[[str], None] | None = None,
+        walk: Walk | None = None,
     ) -> Review:
         """Check what changed since a base, as a pull request is checked, and say what it does.
 
@@ -332,12 +334,13 @@ class Registry(WorkTree):
             base: the branch or commit that the change is to be merged into.
             run: also load each model that is touched and ask it its samples.
             committed: the work tree is as HEAD has it, as in CI; else Git walks all of it for changes.
+            walk: that walk, where it has begun already.
 
         Raises:
             Refused: the base is no commit here.
         """
         self.need_files("check")
-        return Reviewer(self, base, committed).review(run, timeout, progress)
+        return Reviewer(self, base, committed, walk).review(run, timeout, progress)
 
     def fix(self) -> list[str]:
         """Mend what has one right answer: dvc.yaml's artifacts; the files that were written."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +66,11 @@ class Reviewer:
         Refused: the base is no commit here, or shares no history.
     """
 
-    def __init__(self, registry: Registry, base: str, committed: bool = False) -> None:
+    def __init__(
+        self, registry: Registry, base: str, committed: bool = False, walk: uncommitted.Walk | None = None
+    ) -> None:
         self.registry, self.root = registry, registry.root
+        walk = walk or (None if committed else uncommitted.Walk(self.root))
         self.uncommitted: list[str] = []
         self.pattern = pattern(registry.file.models)
         self._read_base(base)
@@ -76,8 +78,7 @@ class Reviewer:
         # Git looks at every file of the work tree, while the models that changed in any case are checked.
         self.pool = ThreadPoolExecutor(1)
         glob, changed = registry.file.models, set(self.changed)
-        find = partial(uncommitted.find, self.root, glob, changed)
-        self.walk = self.pool.submit(find) if not committed else None
+        self.walk = self.pool.submit(uncommitted.find, self.root, glob, changed, walk) if walk else None
 
     def _walked(self) -> None:
         """Take what is in no commit yet into what changed."""

@@ -10,18 +10,51 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gitreg import git
+from gitreg.errors import Outside
+from gitreg.git import plain
 
 # What most registries say: folders beside each other, a manifest in each.
 _PLAIN = re.compile(r"(?P<above>(?:[^/*?\[\\]+/)*)\*/(?P<name>[^/*?\[\\]+)\Z")
+REGISTRY_FILE = "registry.yaml"
 _MANY = 200  # places to name: a command line is not endless
 
 
-def find(root: Path, glob: str, changed: Collection[str]) -> list[str]:
+class Walk:
+    """Git's look at every file of a registry that it tracks; begun early, while a core has nothing to do.
+
+    Args:
+        root: the registry's root.
+    """
+
+    def __init__(self, root: Path) -> None:
+        command = ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", "."]
+        self._process = plain.started(root, command, subprocess.DEVNULL, subprocess.PIPE)
+
+    def modified(self) -> list[str]:
+        """The files that are not as HEAD has them, relative to the work tree's top.
+
+        Raises:
+            Outside: Git cannot tell.
+        """
+        out, err = self._process.communicate()
+        if self._process.returncode:
+            raise Outside(f"git status: {err.decode('utf-8', 'replace').strip()}")
+        return [os.fsdecode(line[3:]) for line in out.split(b"\0") if len(line) > 3]
+
+
+def begin(folder: Path) -> Walk | None:
+    """A walk of the registry that a folder is in; None where there is none."""
+    roots = (above for above in (folder, *folder.parents) if (above / REGISTRY_FILE).is_file())
+    root = next(roots, None)
+    return Walk(root) if root else None
+
+
+def find(root: Path, glob: str, changed: Collection[str], walk: Walk) -> list[str]:
     """The files below a registry's root that are not as HEAD has them, relative to it.
 
     Args:
@@ -29,11 +62,9 @@ def find(root: Path, glob: str, changed: Collection[str]) -> list[str]:
         changed: files that the change touches in any case.
     """
     here = git.prefix(root)
-    with ThreadPoolExecutor(1) as pool:  # Git takes as long for the one as for the other
-        walk = pool.submit(git.changed, root, untracked=False)
-        places, quiet = _places(root, glob, changed)
-        found = set(git.untracked(root, places))
-        modified = {path.removeprefix(here) for path in walk.result() if path.startswith(here)}
+    places, quiet = _places(root, glob, changed)
+    found = set(git.untracked(root, places))
+    modified = {path.removeprefix(here) for path in walk.modified() if path.startswith(here)}
     loud = {folder for path in modified for folder in _above(path)} & quiet
     return sorted({*found, *modified, *git.untracked(root, sorted(loud))})
 

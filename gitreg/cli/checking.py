@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,6 +75,10 @@ def check(
     package of its own and asked its samples, in a process that sees nothing else. With --base only what
     changed is checked, and what the merge would do is told.
     """
+    from gitreg import uncommitted
+
+    only = bool(os.environ.get("CI")) if committed is None else committed
+    walk = uncommitted.begin(Path.cwd()) if base and not (only or fix) else None
     registry = output.registry()
     kind = "json" if json_ else format_
     if models and base:
@@ -84,8 +89,7 @@ def check(
         for file in registry.fix():
             output.say(f"wrote {file}", err=True)
     if base:
-        only = bool(os.environ.get("CI")) if committed is None else committed
-        done = registry.review(base, run is not False, timeout, only)
+        done = registry.review(base, run is not False, timeout, only, walk=walk)
         _print_review(registry, done, kind, summary)
         return
     quiet = kind != "text" or len(registry.files) < 100

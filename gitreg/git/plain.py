@@ -85,7 +85,7 @@ def lines(root: Path, arguments: Sequence[str]) -> Iterator[str]:
         Outside: it failed.
     """
     with tempfile.TemporaryFile() as said:
-        with _started(root, arguments, subprocess.DEVNULL, said) as process:
+        with started(root, arguments, subprocess.DEVNULL, said) as process:
             assert process.stdout
             for line in process.stdout:
                 yield line[:-1].decode("utf-8", "surrogateescape")
@@ -181,7 +181,7 @@ class Asking:
         if _UNASKED.search(name):
             return None
         if self._process is None:
-            self._process = _started(self._root, ["cat-file", "--batch"], subprocess.PIPE)
+            self._process = started(self._root, ["cat-file", "--batch"], subprocess.PIPE)
         asks, answers = self._process.stdin, self._process.stdout
         assert asks and answers
         try:
@@ -213,14 +213,19 @@ def _asking(root: Path, arguments: Sequence[str], lines: Sequence[str]) -> Itera
     with tempfile.TemporaryFile() as asked:
         asked.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
         asked.seek(0)
-        with _started(root, arguments, asked) as process:  # at its end one that still writes ends by SIGPIPE
+        with started(root, arguments, asked) as process:  # at its end one that still writes ends by SIGPIPE
             assert process.stdout
             yield process.stdout
 
 
-def _started(
+def started(
     root: Path, arguments: Sequence[str], asked: IO[bytes] | int, errors: IO[bytes] | int = subprocess.DEVNULL
 ) -> subprocess.Popen[bytes]:
+    """A Git command that works while others do; what it prints is to be read.
+
+    Raises:
+        Outside: there is no Git.
+    """
     try:
         return subprocess.Popen(
             ["git", *arguments],
