@@ -108,6 +108,7 @@ class _Reader:
         self.stack: list[list[Any]] = []
 
     def read(self, text: str) -> None:
+        """Take every event of a text."""
         import yaml
 
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -147,6 +148,7 @@ class _Reader:
         return bool(self.stack) and isinstance(self.stack[-1][0], dict) and self.stack[-1][2] is _NO_KEY
 
     def put(self, event: Any, value: Any) -> None:
+        """A value, into the container that is open."""
         mark = event.start_mark
         self.values += 1
         if self.values > self.most:
@@ -170,6 +172,7 @@ class _Reader:
             frame[2] = _NO_KEY
 
     def key(self, mark: Any, key: Any) -> None:
+        """The key that the next value is for."""
         frame = self.stack[-1]
         if not isinstance(key, str):
             raise _Broken(mark, "a key must be a string")
@@ -183,6 +186,7 @@ class _Reader:
         frame[2] = key
 
     def open(self, event: Any, container: Any) -> None:
+        """A mapping or a sequence begins."""
         if event.tag and event.tag not in ("!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
             raise _Broken(event.start_mark, f"the tag {event.tag!r} is refused")
         if len(self.stack) >= MAX_DEPTH:
@@ -199,6 +203,7 @@ class _Reader:
             self.anchors[anchor] = container
 
     def alias(self, event: Any) -> None:
+        """A value that has an anchor stands here again; few may, lest a small text grows."""
         self.aliases += 1
         if self.aliases > MAX_ALIASES:
             raise _Broken(event.start_mark, f"more than {MAX_ALIASES} aliases")

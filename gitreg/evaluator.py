@@ -113,6 +113,7 @@ class _Evaluator:
         self.limit = asked.timeout or isolation.environment_timeout() or there.file.timeout
 
     def evaluated(self) -> Evaluation:
+        """Data -> rows -> answers -> metrics."""
         table = self.table()
         targets = columns.targets_of(self.schema, table, dict(columns.parsed(self.asked.targets)))
         answers = self.answers(columns.rows_of(self.schema, table, list(targets.values())), table.rows)

@@ -189,6 +189,7 @@ class _Gatherer:
         self.manifest, self.document = read.manifest, read.document
 
     def everything(self, visible: Collection[str] | None) -> None:
+        """All parts, each with its problems."""
         self.artifact()
         self.code(visible)
         self.requirements()
@@ -217,6 +218,7 @@ class _Gatherer:
         return full
 
     def artifact(self) -> None:
+        """The artifact, as DVC or a pipeline tracks it."""
         source = self.manifest.artifact
         if source is None or not source.imported:
             return
@@ -239,6 +241,7 @@ class _Gatherer:
                 self.store.start_hashing(tracked)
 
     def code(self, visible: Collection[str] | None) -> None:
+        """The user's code, followed from the class."""
         manifest = self.manifest
         if (
             not manifest.model_class
@@ -269,6 +272,7 @@ class _Gatherer:
                 self.gathered.committed.append(file.relative_to(self.root).as_posix())
 
     def requirements(self) -> None:
+        """The requirements, held against PEP 508 and the imports."""
         manifest = self.manifest
         lines: list[tuple[documents.Path, str]] = [
             (("requirements", i), line) for i, line in enumerate(manifest.requirements)
@@ -284,6 +288,7 @@ class _Gatherer:
         self.gathered.requirements = tuple(line for _, line in lines) or default
 
     def requirements_file(self, name: str) -> None:
+        """The lines of a requirements file, with their places."""
         file = self.look(name, committed=True)
         try:
             lines = read_text(file, name).splitlines()
@@ -321,6 +326,7 @@ class _Gatherer:
             self.gathered.problems.append(replace(problem, path=f"template.{problem.path}".rstrip(".")))
 
     def samples(self) -> None:
+        """The samples, held against the schema."""
         manifest = self.manifest
         if flavors.is_loadable(manifest.type) and "sample_data" not in self.document.data:
             self.problem(
@@ -368,6 +374,7 @@ class _Gatherer:
             self.problem((), f"'schema' is missing; the type '{manifest.type}' is served by it")
 
     def triton(self) -> None:
+        """What the manifest adds to Triton's configuration, held against its message."""
         if not self.manifest.triton:
             return
         from gitreg.packages.triton import merge, model_config_pb2

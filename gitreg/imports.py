@@ -93,6 +93,7 @@ class _Finder:
         self.found.append(Import(name, line, column, tuple(members), guarded, attribute, reason))
 
     def import_from(self, node: ast.ImportFrom, guarded: bool) -> None:
+        """`from x import y`."""
         base = self.absolute(node.module or "", node.level)
         if base is None:
             self.add(node, None, guarded, reason="a relative import that leaves its top-level package")
@@ -102,6 +103,7 @@ class _Finder:
             self.importers |= {a.asname for a in node.names if a.asname and a.name == "import_module"}
 
     def absolute(self, name: str, level: int, package: str | None = None) -> str | None:
+        """The full name of a relative import; None above the top-level package."""
         if level == 0:
             return name
         parts = (self.package if package is None else package).split(".")
@@ -118,6 +120,7 @@ class _Finder:
             self.add(node, self.package, guarded, [name for name in names if name.isidentifier()])
 
     def call(self, node: ast.Call, guarded: bool) -> None:
+        """A call that imports by name."""
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         keywords = {k.arg: k.value for k in node.keywords}
         first = node.args[0] if node.args else keywords.get("name")

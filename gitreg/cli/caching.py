@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def cache(context: click.Context, json_: bool) -> None:
     """Show what is kept of registries elsewhere, where, and how much it takes."""
     from gitreg import caches, cleaning
+    from gitreg.rendering import size
 
     if context.invoked_subcommand:
         return
@@ -28,10 +29,10 @@ def cache(context: click.Context, json_: bool) -> None:
         output.print_json({"folder": caches.top(), "kept": _data(kept)})
         return
     output.say(str(caches.top()))
-    rows = [[one.name, one.entries, _size(one.size), caches.FOLDERS[one.name]] for one in kept if one.entries]
+    rows = [[one.name, one.entries, size(one.size), caches.FOLDERS[one.name]] for one in kept if one.entries]
     if rows:
         tables.show(["folder", "entries", "size", "what"], rows)
-        output.say(f"{_size(sum(one.size for one in kept))} in all; gitreg cache clear deletes it")
+        output.say(f"{size(sum(one.size for one in kept))} in all; gitreg cache clear deletes it")
     else:
         output.say("nothing is kept")
 
@@ -46,22 +47,14 @@ def clear(json_: bool) -> None:
     not in it.
     """
     from gitreg import caches, cleaning
+    from gitreg.rendering import size
 
     before = cleaning.clear()
     if json_:
         output.print_json({"folder": caches.top(), "kept": _data(before)})
     else:
-        output.say(f"{_size(sum(one.size for one in before))} deleted from {caches.top()}")
+        output.say(f"{size(sum(one.size for one in before))} deleted from {caches.top()}")
 
 
 def _data(kept: Sequence[Kept]) -> list[dict[str, object]]:
     return [{"name": one.name, "entries": one.entries, "size": one.size} for one in kept]
-
-
-def _size(count: int) -> str:
-    left = float(count)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if left < 1024:
-            return f"{left:.0f} {unit}" if unit == "bytes" else f"{left:.1f} {unit}"
-        left /= 1024
-    return f"{left:.1f} TiB"
