@@ -1,80 +1,23 @@
-"""What a file, archive or folder is, by its content. Nothing is loaded, and only heads of files are read.
-
-Every look is bounded: in bytes that are read and unpacked, in members, in depth. What is beyond a bound is
-said not to have been seen, and then counts as something that may run code.
-"""
+"""What a file, archive or folder is, by its content. Nothing is loaded, and only heads of files are read."""
 
 from __future__ import annotations
 
-import bz2
-import io
-import lzma
 import os
-import stat
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, cast
 
 from gitreg import flavors, folders, formats
 from gitreg.errors import Refused
+from gitreg.scanning import Seen, inspect_file, keep, named
 
-_MOST_UNPACKED, _MOST_OF_ONE, _MOST_READ = 1 << 20, 64 << 10, 1 << 20
-_MOST_MEMBERS, _MOST_FILES, _DEEPEST = 10_000, 20_000, 3
-_MOST_DIRECTORY = 2 << 20
-_BROKEN = (
-    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, EOFError, OSError,
-    NotImplementedError, RecursionError, OverflowError, KeyError, IndexError,
-)  # fmt: skip
-
-
-@dataclass
-class Seen:
-    """What was found at one place.
-
-    Attributes:
-        path: the place; `a!b` is b in the archive or folder a.
-        size: bytes; None where it is not known.
-        warnings: what is wrong with it, a line each.
-        inside: what is in it and worth a line: it runs code, is not what its name says, or is a model.
-        unseen: whether something in it could not be looked at.
-    """
-
-    path: str
-    format: formats.Format = formats.UNKNOWN
-    size: int | None = None
-    warnings: list[str] = field(default_factory=list)
-    inside: list[Seen] = field(default_factory=list)
-    unseen: bool = False
-
-    @property
-    def runs_code(self) -> bool:
-        """Whether it may run code when loaded; what could not be seen may."""
-        return self.format.runs_code or self.unseen or any(one.runs_code for one in self.inside)
-
-    @property
-    def risk(self) -> str:
-        """In words, of the whole."""
-        below = {one.risk for one in self.inside} | {formats.risk(self.format)}
-        if formats.RUNS_CODE in below:
-            return formats.RUNS_CODE
-        return formats.CANNOT_TELL if self.unseen or formats.CANNOT_TELL in below else formats.DATA_ONLY
-
-    def all(self) -> Iterator[Seen]:
-        """This, then what is in it."""
-        yield self
-        for one in self.inside:
-            yield from one.all()
+_MOST_FILES = 20_000
 
 
 def detect(path: Path) -> formats.Format:
     """The format of a file or folder. Raises Refused when it is neither."""
     if path.is_dir():
         return detect_files({name: path / name for name in folders.tree_files(path)})
-    return _inspect_file(path, path.name).format
+    return inspect_file(path, path.name).format
 
 
 def detect_files(files: Mapping[str, Path]) -> formats.Format:
@@ -82,18 +25,16 @@ def detect_files(files: Mapping[str, Path]) -> formats.Format:
     found = formats.detect_folder(list(files))
     if found is formats.UNKNOWN and len(files) == 1:
         name, path = next(iter(files.items()))
-        return _inspect_file(path, name).format
-    if found is formats.UNKNOWN:
-        return _only_model(files)
-    return inspect_files(files, "").format if found is formats.TRANSFORMERS else found
+        return inspect_file(path, name).format
+    return inspect_files(files, "").format if found in (formats.UNKNOWN, formats.TRANSFORMERS) else found
 
 
-def _only_model(files: Mapping[str, Path]) -> formats.Format:
-    """The format of the one file that a type's loader would take, as ONNX with its weights beside it."""
-    seen = inspect_files(files, "")
-    found = [one for one in seen.inside if "/" not in one.path and _loads_files(one.format.type)]
+def _only_model(seen: Seen) -> formats.Format:
+    """The format of the only file of a folder that a type's loader takes, as ONNX with weights beside it."""
+    names = {one.path: one.path[len(seen.path) + 1 :] for one in seen.inside}
+    found = [one for one in seen.inside if "/" not in names[one.path] and _loads_files(one.format.type)]
     others = [one for one in seen.inside if one not in found]
-    if len(found) != 1 or seen.unseen or any(one.runs_code for one in others):
+    if len(found) != 1 or seen.unseen or any(one.suspect for one in others):
         return formats.UNKNOWN
     return found[0].format
 
@@ -114,7 +55,7 @@ def inspect(path: Path, name: str | None = None) -> Seen:
     if not os.path.lexists(path):
         raise Refused(f"{path} does not exist")
     if not path.is_dir():
-        return _named(_careful(path, name))
+        return named(_careful(path, name))
     found, whole = _walk(path)
     seen = inspect_files(found, name)
     if not whole:
@@ -130,9 +71,11 @@ def inspect_files(files: Mapping[str, Path | str], name: str) -> Seen:
         label = f"{name}!{member}"
         one = _careful(path, label) if isinstance(path, Path) else Seen(label, warnings=[path], unseen=True)
         seen.size = (seen.size or 0) + (one.size or 0)
-        _keep(seen, one)
-    if seen.format is formats.TRANSFORMERS and seen.runs_code:
+        keep(seen, one)
+    if seen.format is formats.TRANSFORMERS and seen.suspect:
         seen.format = formats.TRANSFORMERS_CODE
+    elif seen.format is formats.UNKNOWN:
+        seen.format = _only_model(seen)
     return seen
 
 
@@ -179,271 +122,8 @@ def _walk(root: Path) -> tuple[dict[str, Path | str], bool]:
 
 def _careful(path: Path, name: str) -> Seen:
     try:
-        return _inspect_file(path, name)
+        return inspect_file(path, name)
     except OSError as error:
         return Seen(name, warnings=[f"cannot be read: {error.strerror}"], unseen=True)
     except Refused as error:
         return Seen(name, warnings=[error.message], unseen=True)
-
-
-def _inspect_file(path: Path, name: str) -> Seen:
-    # A FIFO would block an open that waits, and a device may act on one.
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise Refused(f"{path} is neither a file nor a folder: not opened")
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-
-        def at(offset: int, count: int) -> bytes:
-            return os.pread(descriptor, min(count, _MOST_READ), offset) if count > 0 else b""
-
-        return _Look().look(name, at, os.fstat(descriptor).st_size)
-    finally:
-        os.close(descriptor)
-
-
-class _View(io.RawIOBase):
-    """Part of a file, as zipfile and tarfile want it; it reads no more at a time than is sane."""
-
-    def __init__(self, at: formats.At, size: int) -> None:
-        self.at, self.size, self.place = at, size, 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.place
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self.place = offset + (0, self.place, self.size)[whence]
-        if self.place < 0:
-            raise OSError("a place before the file")
-        return self.place
-
-    def read(self, count: int = -1) -> bytes:
-        count = min(self.size - self.place if count < 0 else count, max(0, self.size - self.place))
-        if count > _MOST_DIRECTORY:
-            raise ValueError("a header of this size is not read")
-        data = bytearray()
-        while len(data) < count and (more := self.at(self.place + len(data), count - len(data))):
-            data += more
-        self.place += len(data)
-        return bytes(data)
-
-
-def _part(at: formats.At, start: int, size: int) -> formats.At:
-    return lambda offset, count: at(start + offset, max(0, min(count, size - offset)))
-
-
-def _of(data: bytes) -> formats.At:
-    return lambda offset, count: data[offset : offset + max(0, count)]
-
-
-def _named(one: Seen) -> Seen:
-    wrong = formats.mismatch(one.path.rpartition("!")[2], one.format)
-    one.warnings += [wrong] if wrong else []
-    return one
-
-
-def _keep(seen: Seen, one: Seen) -> None:
-    """Put a member under what it is in, when it is worth a line."""
-    _named(one)
-    dull = one.format in (formats.UNKNOWN, formats.JSON) or (
-        seen.format.certain and not one.format.runs_code and not one.inside
-    )
-    if not dull or one.warnings or one.unseen:
-        seen.inside.append(one)
-
-
-class _Look:
-    """One look into one file, with what it may still unpack."""
-
-    def __init__(self) -> None:
-        self.left = _MOST_UNPACKED
-
-    def look(self, name: str, at: formats.At, size: int, depth: int = 0) -> Seen:
-        """What is behind `at`."""
-        head = at(0, formats.HEAD)
-        zipped = head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
-        into = self.zip if zipped else self.tar if _is_tar(head) else None
-        unpacked = None if into else self.compressed(at, head)
-        if not into and not unpacked:
-            found, warnings = formats.detect_content(at, size)
-            return Seen(name, found, size, warnings, unseen=found is formats.OPAQUE)
-        seen = Seen(name, formats.ARCHIVE, size)
-        if depth >= _DEEPEST:
-            return self.shut(seen, f"archives in archives, more than {_DEEPEST} deep")
-        try:
-            if into:
-                into(seen, at, size, depth)
-            elif unpacked:
-                self.layer(seen, *unpacked, depth)
-        except _BROKEN as error:
-            return self.shut(seen, f"truncated or damaged: {error}")
-        if seen.format is formats.ARCHIVE and formats.RUNS_CODE in seen.risk:
-            seen.format = formats.ARCHIVE_CODE
-        elif seen.format is formats.ARCHIVE and seen.runs_code:
-            seen.format = formats.OPAQUE
-        elif seen.format is formats.NPZ and seen.runs_code:
-            seen.format = formats.NPZ_OBJECTS
-        return seen
-
-    def shut(self, seen: Seen, why: str) -> Seen:
-        """Say that something cannot be looked into."""
-        seen.warnings.append(why)
-        seen.unseen = True
-        if seen.format is formats.ARCHIVE:
-            seen.format = formats.OPAQUE
-        return seen
-
-    def compressed(self, at: formats.At, head: bytes) -> tuple[bytes, bool] | None:
-        """The first bytes of what is compressed, and whether these are all; None where nothing is."""
-        if head[:4] == b"\x04\x22\x4d\x18":
-            return _lz4_start(head), False
-        made: Callable[[], object] | None = None
-        if head[:2] == b"\x1f\x8b":
-            made = lambda: zlib.decompressobj(31)  # noqa: E731
-        elif head[:1] == b"x" and head[1:2] in b"\x01\x5e\x9c\xda" and len(head) > 2:
-            made = zlib.decompressobj
-        elif head[:3] == b"BZh":
-            made, head = bz2.BZ2Decompressor, at(0, _MOST_READ)  # nothing comes out before a whole block
-        elif head[:6] == b"\xfd7zXZ\0" or head[:3] == b"\x5d\0\0":
-            made = lambda: lzma.LZMADecompressor(memlimit=256 << 20)  # noqa: E731
-        if made is None:
-            return None
-        try:
-            return self.unpack(made(), head, _MOST_OF_ONE)
-        except _BROKEN:
-            # What only begins like zlib or LZMA is something else; the others have a magic of their own.
-            return None if head[:1] in (b"x", b"\x5d") else (b"", False)
-
-    def unpack(self, machine: object, data: bytes, most: int) -> tuple[bytes, bool]:
-        """At most so many bytes of what a decompressor makes of data, and whether it came to its end."""
-        most = min(most, self.left)
-        out = machine.decompress(data, most) if most else b""  # type: ignore[attr-defined]
-        self.left -= len(out)
-        return out, bool(machine.eof)  # type: ignore[attr-defined]
-
-    def layer(self, seen: Seen, data: bytes, whole: bool, depth: int) -> None:
-        """Judge something compressed by the first bytes of what is in it."""
-        inner = os.path.splitext(seen.path.rpartition("!")[2])[0].rpartition("/")[2] or "content"
-        one = self.look(f"{seen.path}!{inner}", _of(data), len(data) if whole else 1 << 60, depth + 1)
-        if not whole:
-            one.size, one.warnings = None, [w for w in one.warnings if not w.startswith("truncated")]
-        if one.format is formats.PICKLE:  # joblib's ways to compress
-            seen.format = formats.PICKLE
-            return
-        if not data:
-            self.shut(seen, "truncated, damaged or too much: it does not unpack")
-        elif not whole:
-            seen.warnings.append(f"only its first {len(data):,} unpacked bytes were looked into")
-        _keep(seen, one)
-        seen.unseen |= one.unseen
-
-    # Archives -------------------------------------------------------------------------------
-
-    def zip(self, seen: Seen, at: formats.At, size: int, depth: int) -> None:
-        """Judge a zip by its names, then by the heads of its members."""
-        if _directory(at, size) > _MOST_DIRECTORY:
-            self.shut(seen, "too many members to look into")
-            return
-        with zipfile.ZipFile(cast(BinaryIO, _View(at, size))) as archive:
-            members = [info for info in archive.infolist() if not info.is_dir()]
-        names = [info.filename for info in members]
-        seen.format = formats.detect_zip(names)
-        self.names(seen, names)
-        if any(i.file_size > max(100 << 20, 500 * i.compress_size) for i in members):
-            seen.warnings.append("a member unpacks to more than 500 times its size: a zip bomb")
-        if len(names) > _MOST_MEMBERS and not seen.format.runs_code:
-            self.shut(seen, f"only its first {_MOST_MEMBERS:,} members were looked into")
-        for info in members[:_MOST_MEMBERS] if not seen.format.runs_code else []:
-            _keep(seen, self.member(f"{seen.path}!{info.filename}", info, at, depth))
-
-    def member(self, name: str, info: zipfile.ZipInfo, at: formats.At, depth: int) -> Seen:
-        """What a member of a zip is, by its first bytes."""
-        one = Seen(name, formats.ARCHIVE, info.file_size)
-        if info.flag_bits & 1:
-            return self.shut(one, "encrypted")
-        local = at(info.header_offset, 30)
-        if local[:4] != b"PK\3\4":
-            return self.shut(one, "damaged: no member where the directory says")
-        start = info.header_offset + 30 + sum(int.from_bytes(local[i : i + 2], "little") for i in (26, 28))
-        packed = _part(at, start, info.compress_size)
-        if info.compress_type == zipfile.ZIP_STORED:
-            return self.look(name, packed, info.file_size, depth + 1)
-        if info.compress_type not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2):
-            return self.shut(one, f"compressed in a way that is not looked into ({info.compress_type})")
-        deflated = info.compress_type == zipfile.ZIP_DEFLATED
-        machine = zlib.decompressobj(-15) if deflated else bz2.BZ2Decompressor()
-        try:
-            data, _ = self.unpack(machine, packed(0, _MOST_OF_ONE), 1024)
-            if data[:2] == b"PK" or _is_tar(data):  # its names are at its end
-                machine = zlib.decompressobj(-15) if deflated else bz2.BZ2Decompressor()
-                data, _ = self.unpack(machine, packed(0, _MOST_OF_ONE), _MOST_OF_ONE)
-                if len(data) < info.file_size:
-                    return self.shut(one, "an archive in an archive, too large to look into")
-        except _BROKEN as error:
-            return self.shut(one, f"damaged: {error}")
-        if info.file_size and not data:
-            return self.shut(one, "not looked into: too much to unpack" if not self.left else "truncated")
-        return self.look(name, _of(data), info.file_size, depth + 1)
-
-    def tar(self, seen: Seen, at: formats.At, size: int, depth: int) -> None:
-        """Judge a tar by its headers and the heads of its members."""
-        count = 0
-        with tarfile.open(fileobj=cast(BinaryIO, _View(at, size)), mode="r:") as archive:
-            while (info := archive.next()) is not None:
-                cast(Any, archive).members.clear()  # or it keeps them all
-                count += 1
-                if count > _MOST_MEMBERS:
-                    self.shut(seen, f"only its first {_MOST_MEMBERS:,} members were looked into")
-                    return
-                self.names(seen, [info.name, *([info.linkname] if info.issym() or info.islnk() else [])])
-                label = f"{seen.path}!{info.name}"
-                if info.isreg() and not info.issparse():
-                    part = _part(at, info.offset_data, info.size)
-                    _keep(seen, self.look(label, part, info.size, depth + 1))
-                    if info.offset_data + info.size > size:
-                        self.shut(seen, "truncated: its last member is cut off")
-                elif not (info.isdir() or info.issym() or info.islnk()):
-                    _keep(seen, self.shut(Seen(label), "a device, a pipe or a sparse file: not looked into"))
-
-    def names(self, seen: Seen, names: list[str]) -> None:
-        """Warn of names that lead out of where the archive is unpacked."""
-        climbing = [name for name in names if formats.climbs(name)]
-        if climbing:
-            more = f" and {len(climbing) - 1} more" if climbing[1:] else ""
-            seen.warnings.append(f"leads out of its folder when unpacked: {climbing[0]}{more}")
-
-
-def _is_tar(head: bytes) -> bool:
-    """Whether this is a tar header: old ones have no magic, and all have a checksum."""
-    said = head[148:156].strip(b"\0 ")
-    if len(head) < 512 or not said or not head[0] or set(said) - set(b"01234567"):
-        return False
-    return sum(head[:512]) - sum(head[148:156]) + 8 * 32 == int(said, 8)
-
-
-def _directory(at: formats.At, size: int) -> int:
-    """The size of a zip's directory, before anything reads it; 0 where there is none."""
-    tail = at(max(0, size - 65_557), 65_557)
-    place = tail.rfind(b"PK\5\6")
-    said = int.from_bytes(tail[place + 12 : place + 16], "little") if place >= 0 else 0
-    locator = tail[max(0, place - 20) : max(0, place)]
-    if locator[:4] == b"PK\6\7":
-        record = at(int.from_bytes(locator[8:16], "little"), 56)
-        said = max(int.from_bytes(record[40:48], "little"), said if said != 0xFFFFFFFF else 0)
-    return said
-
-
-def _lz4_start(head: bytes) -> bytes:
-    """The bytes that an LZ4 frame begins with: those of its first block that stand there as they are."""
-    place = 7 + (8 if head[4:5] and head[4] & 8 else 0) + (4 if head[4:5] and head[4] & 1 else 0)
-    size, data = int.from_bytes(head[place : place + 4], "little"), head[place + 4 :]
-    if size >> 31 or not data:
-        return data[: size & 0x7FFFFFFF]
-    count, used = data[0] >> 4, 1
-    while count >= 15 and used < len(data):
-        count, used = count + data[used], used + 1
-        if data[used - 1] < 255:
-            break
-    return data[used : used + count]

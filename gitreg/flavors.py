@@ -133,6 +133,7 @@ PICKLES = frozenset(
         formats.NPY_OBJECTS,
         formats.ARCHIVE_CODE,
         formats.OPAQUE,
+        formats.MIXED,
         formats.TRANSFORMERS_CODE,
     )
 )

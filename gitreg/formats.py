@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
-# What stands at an offset, at most so many bytes; fewer at the end or where nobody may look.
-At = Callable[[int, int], bytes]
+from gitreg import protobufs
+from gitreg.protobufs import At
+
 HEAD = 64 << 10
 _MOST_HEADER = 100 << 20
 _READ_HEADER = 1 << 20
@@ -45,6 +46,11 @@ class Format:
     extensions: tuple[str, ...] = ()
     recognised: str = ""
     certain: bool = True
+
+    @property
+    def may_run_code(self) -> bool:
+        """Whether it has to be counted as running code: it does, or nobody can tell."""
+        return self.runs_code or not self.certain
 
 
 def _format(key: str, kind: str, name: str, reads: str, code: bool, endings: str, by: str) -> Format:
@@ -108,6 +114,8 @@ ARCHIVE_CODE = _format("archive-code", _PLAIN, "archive of files that run code",
 OPAQUE = Format("archive that cannot be looked into", "archive-opaque", _PLAIN, "your own class", True,
     (*ARCHIVE.extensions, ".7z", ".rar", ".zst"),
     "7z, rar, zstd, encrypted, damaged, too large or too deep", False)
+MIXED = Format("more than one format in a file", "mixed", _PLAIN, "your own class", True, (),
+    "a zip at its end or HDF5 within it, beside what its first bytes say; bytes after its end", False)
 UNKNOWN = Format("files", "files", _PLAIN, "your own class", False, (), "none of the others", False)
 # fmt: on
 
@@ -169,14 +177,30 @@ def detect_content(at: At, size: int) -> tuple[Format, list[str]]:
     for rule in (_hdf5, _npy, _safetensors, _lightgbm, _xgboost_header, _pmml, _json, _pickle):
         if judged := rule(at, size, head):
             return judged
-    return _protobuf(at, size) or (UNKNOWN, [])
+    message = protobufs.recognise(at, size)
+    if message is None:
+        return UNKNOWN, []
+    return next(one for one in FORMATS if one.key == message[0]), _cut(size, message[1])
 
 
 _Judged = tuple[Format, list[str]]
 
 
+APPENDED = "appended: "
+
+
 def _cut(have: int, promised: int) -> list[str]:
     return [f"truncated: {have:,} bytes, of {promised:,} that its header promises"] if have < promised else []
+
+
+def _exactly(have: int, promised: int) -> list[str]:
+    """A warning when a file is not as long as its header promises."""
+    more = have - promised
+    return (
+        [f"{APPENDED}{more:,} bytes after the end that its header gives"]
+        if more > 0
+        else _cut(have, promised)
+    )
 
 
 def _ends(at: At, size: int, pattern: bytes, count: int = 4096) -> list[str]:
@@ -212,8 +236,10 @@ def _npy(at: At, size: int, head: bytes) -> _Judged | None:
     if not descr or re.search(r"(?<!\()''|''(?!, '\|V\d+'\))|'\s+'|'[|<>=]?O|object", descr[1]):
         return NPY_OBJECTS, []
     plain = re.fullmatch(r"'[|<>=][biufc](\d{1,2})'", descr[1])
+    if plain is None:
+        return NPY, []
     lengths = map(int, re.findall(r"\d{1,18}", descr[2]))
-    return NPY, _cut(size, start + len(header) + math.prod(lengths, start=int(plain[1]) if plain else 0))
+    return NPY, _exactly(size, start + len(header) + math.prod(lengths, start=int(plain[1])))
 
 
 def _safetensors(at: At, size: int, head: bytes) -> _Judged | None:
@@ -228,7 +254,7 @@ def _safetensors(at: At, size: int, head: bytes) -> _Judged | None:
     try:
         tensors = json.loads(raw)
         ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
-        return SAFETENSORS, _cut(size, 8 + length + max([0, *map(int, ends)]))
+        return SAFETENSORS, _exactly(size, 8 + length + max([0, *map(int, ends)]))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError):
         return None
 
@@ -304,113 +330,6 @@ def _opcodes(head: bytes) -> bool:
     except (ValueError, UnicodeError) as error:
         return count >= 4 and "unknown" not in str(error)  # cut off by the end of what was looked at
     return False
-
-
-# Protobuf --------------------------------------------------------------------------------------
-_ONNX_FIELDS = {1: 0, 5: 0, **dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), 2)}
-_GRAPH_FIELDS = {1, 2, 5, 10, 11, 12, 13, 14, 15, 16}
-_COREML_KINDS = {*range(200, 210), *range(300, 310), *range(400, 410), 500, 501, 502, 555, 556, 600}
-_COREML_KINDS |= {601, 602, 603, 604, 606, 607, 609, 610, 900, *range(2000, 2010), 3000}
-
-
-@dataclass(frozen=True)
-class _Field:
-    number: int
-    wire: int
-    start: int
-    length: int
-    value: int
-
-
-def _varint(raw: bytes, place: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(10):
-        value |= (raw[place + shift] & 0x7F) << 7 * shift
-        if raw[place + shift] < 0x80:
-            return value, place + shift + 1
-    raise ValueError("no varint")
-
-
-def _fields(at: At, place: int, end: int, most: int = 2000) -> Iterator[_Field]:
-    """The fields of a message, without their content. Raises ValueError or IndexError where it is none."""
-    for _ in range(most):
-        raw = at(place, 20) if place < end else b""
-        if not raw:
-            return
-        tag, used = _varint(raw, 0)
-        value, length = 0, {1: 8, 5: 4}.get(tag & 7, 0)
-        if tag & 7 in (0, 2):
-            value, used = _varint(raw, used)
-            length = value if tag & 7 == 2 else 0
-        elif not length:
-            raise ValueError("no wire type of today")
-        if not 0 < tag >> 3 < 1 << 29:
-            raise ValueError("no field number")
-        yield _Field(tag >> 3, tag & 7, place + used, length, value)
-        place += used + length
-
-
-def _protobuf(at: At, size: int) -> _Judged | None:
-    try:
-        fields = list(_fields(at, 0, size))
-        found = next((f for f, rule in _MESSAGES if fields and rule(at, fields)), None)
-    except (ValueError, IndexError):
-        return None
-    return (found, _cut(size, fields[-1].start + fields[-1].length)) if found else None
-
-
-def _is_onnx(at: At, fields: list[_Field]) -> bool:
-    """ModelProto has a graph, and says the version of its format or of its operators."""
-    one = {f.number: f for f in fields}
-    if any(_ONNX_FIELDS.get(f.number) != f.wire for f in fields) or 7 not in one or not {1, 8} & set(one):
-        return False
-    graph = one[7]
-    inner = next(_fields(at, graph.start, graph.start + graph.length, 1), None)
-    version = 1 not in one or 1 <= one[1].value <= 100
-    return version and (inner is None or (inner.number in _GRAPH_FIELDS and inner.wire == 2))
-
-
-def _is_coreml(at: At, fields: list[_Field]) -> bool:
-    """Model has a version, a description, and a field with a high number for what it is."""
-    one = {f.number: f for f in fields}
-    kinds = [f for f in fields if f.number >= 200]
-    known = all(f.number in _COREML_KINDS and f.wire == 2 for f in kinds)
-    described = {1, 2} <= set(one) <= {1, 2, 10, *(f.number for f in kinds)} and one[2].wire == 2
-    return len(kinds) == 1 and known and described and one[1].wire == 0 and 1 <= one[1].value <= 100
-
-
-def _is_saved_model(at: At, fields: list[_Field]) -> bool:
-    """SavedModel is the schema version 1 and one or more meta graphs."""
-    if [(f.number, f.value) for f in fields if f.wire == 0] != [(1, 1)] or len(fields) < 2:
-        return False
-    graphs = [f for f in fields if f.wire != 0]
-    if any((f.number, f.wire) != (2, 2) for f in graphs):
-        return False
-    inner = next(_fields(at, graphs[0].start, graphs[0].start + graphs[0].length, 1), None)
-    return inner is not None and inner.wire == 2 and inner.number in (1, 2)
-
-
-def _is_graph_def(at: At, fields: list[_Field]) -> bool:
-    """GraphDef is nodes: a name, then an operation such as `Placeholder`."""
-    wires = {1: 2, 2: 2, 3: 0, 4: 2}
-    nodes = [f for f in fields if f.number == 1]
-    if not nodes or any(wires.get(f.number) != f.wire for f in fields):
-        return False
-    for node in nodes[:3]:
-        inner = list(_fields(at, node.start, node.start + node.length, 2))
-        if [(f.number, f.wire) for f in inner] != [(1, 2), (2, 2)]:
-            return False
-        if not re.fullmatch(rb"[A-Z_]\w{1,60}", at(inner[1].start, min(inner[1].length, 80))):
-            return False
-    return True
-
-
-_MESSAGES = (
-    (ONNX, _is_onnx),
-    (COREML_FILE, _is_coreml),
-    (SAVED_MODEL, _is_saved_model),
-    (GRAPH_DEF, _is_graph_def),
-)
 
 
 def detect_zip(names: Collection[str]) -> Format:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gitreg import detection, formats
+from gitreg import detection, flavors, formats
 from gitreg.errors import Refused
 from tests.support import Workshop, gitreg, run
 
@@ -471,3 +471,106 @@ def test_a_reference_is_its_artifact_in_the_cache(workshop: Workshop) -> None:
         file.unlink()
     done = workshop.gitreg("inspect", "adder")
     assert done.returncode == 1 and "hint: dvc fetch models/adder/artifacts.dvc" in done.stderr
+
+
+# Two files in one -----------------------------------------------------------------------------------
+
+
+def _opens_as_zip(path: Path) -> bool:
+    return zipfile.is_zipfile(path)
+
+
+@pytest.mark.parametrize(
+    "what", ["safetensors", "npy", "onnx", "lightgbm", "xgboost json", "xgboost ubj", "pmml"]
+)
+@pytest.mark.parametrize("member", ["m.pkl", "model/data.pkl", "metadata.json"])
+def test_a_zip_behind_a_model_is_seen_by_whoever_looks_for_zips_at_the_end(
+    what: str, member: str, tmp_path: Path
+) -> None:
+    data, key = CASES[what]
+    behind = zipped({member: pickle.dumps(1), "config.json": b"{}"})
+    file = put(tmp_path / "m", data + behind)
+    assert _opens_as_zip(file)
+    seen = detection.inspect(file)
+    assert seen.runs_code and seen.format.key != key and detection.detect(file).may_run_code
+    assert seen.format.key in flavors.PICKLES or seen.format is formats.KERAS, (
+        "no type loads it without `trust`"
+    )
+    assert seen.warnings
+
+
+@pytest.mark.parametrize(
+    "before", [b"#!/bin/sh\nexit\n", b"\0" * 5000, b"hello " * 9, b"\x89PNG\r\n\x1a\n" + bytes(99)]
+)
+def test_a_zip_behind_any_other_bytes_is_the_zip_that_loaders_open(before: bytes, tmp_path: Path) -> None:
+    for members, key in (
+        ({"a/data.pkl": pickle.dumps(1)}, "pytorch-pickle"),
+        ({"config.json": b"{}", "metadata.json": b"{}"}, "keras"),
+        ({"a.pkl": pickle.dumps(1)}, "archive-code"),
+        ({"a.txt": b"text"}, "archive"),
+    ):
+        file = put(tmp_path / "m", before + zipped(members))
+        seen = detection.inspect(file)
+        assert _opens_as_zip(file) and seen.format.key == key and seen.runs_code
+        assert "after other bytes" in seen.warnings[-1]
+
+
+def test_a_zip_with_a_comment_and_a_zip64_directory_are_found_as_well(tmp_path: Path) -> None:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.comment = b"c" * 60_000
+        with archive.open("m.pkl", "w", force_zip64=True) as stream:
+            stream.write(pickle.dumps(1))
+    file = put(tmp_path / "m", SAFETENSORS + inner.getvalue())
+    assert _opens_as_zip(file) and detection.inspect(file).format is formats.MIXED
+
+
+def test_bytes_after_the_end_that_a_header_gives_cannot_be_told(tmp_path: Path) -> None:
+    for data in (SAFETENSORS, CASES["npy"][0]):
+        for more in (b"\0", pickle.dumps(1), b"x" * 70_000):
+            seen = detection.inspect(put(tmp_path / "m", data + more))
+            assert seen.format is formats.MIXED and seen.risk == "cannot tell" and seen.runs_code
+            assert seen.warnings == [f"appended: {len(more):,} bytes after the end that its header gives"]
+
+
+@pytest.mark.parametrize("place", [512, 1024, 4096])
+def test_hdf5_behind_a_user_block_is_hdf5(place: int, tmp_path: Path) -> None:
+    superblock = CASES["hdf5"][0]
+    alone = detection.inspect(put(tmp_path / "m", b"text".ljust(place, b"\0") + superblock))
+    assert alone.format is formats.HDF5 and alone.runs_code
+    tensor = bytes(place - 80) + superblock + bytes(80)
+    header = json.dumps({"a": {"dtype": "U8", "shape": [len(tensor)], "data_offsets": [0, len(tensor)]}})
+    hidden = (72).to_bytes(8, "little") + header.ljust(72).encode() + tensor
+    seen = detection.inspect(put(tmp_path / "n", hidden))
+    assert seen.format is formats.MIXED and seen.risk == "runs code when loaded"
+
+
+def test_a_pickle_that_ends_in_a_zip_is_still_the_pickle(tmp_path: Path) -> None:
+    seen = detection.inspect(put(tmp_path / "m", pickle.dumps(zipped({"a.txt": b"text"}))))
+    assert seen.format is formats.PICKLE
+
+
+def test_labels_that_tensorflow_lite_appends_leave_it_data_and_a_pickle_does_not(tmp_path: Path) -> None:
+    lite = CASES["tflite"][0]
+    assert detection.inspect(put(tmp_path / "m", lite + zipped({"labels.txt": b"cat"}))).risk == "data only"
+    assert detection.inspect(put(tmp_path / "m", lite + zipped({"labels.txt": pickle.dumps(1)}))).runs_code
+
+
+def test_what_cannot_be_told_counts_as_running_code_everywhere(tmp_path: Path) -> None:
+    for name, data in {
+        "notes.txt": b"some text",
+        "w.bin": b"\1\2\3" * 40,
+        "texts.zip": zipped({"a": b"b"}),
+    }.items():
+        seen = detection.inspect(put(tmp_path / name, data))
+        assert seen.risk == "cannot tell" and seen.runs_code and seen.format.may_run_code
+        assert gitreg("inspect", name, "--fail-on-code", cwd=tmp_path).returncode == 1
+    for format_ in formats.FORMATS:
+        assert format_.may_run_code == (formats.risk(format_) != formats.DATA_ONLY)
+
+
+def test_a_folder_of_one_model_is_said_to_be_that_by_inspect_as_by_new(tmp_path: Path) -> None:
+    put(tmp_path / "f" / "model.onnx", ONNX)
+    put(tmp_path / "f" / "README.md", b"# A model\n")
+    seen = detection.inspect(tmp_path / "f", "some/where")
+    assert seen.format is detection.detect(tmp_path / "f") is formats.ONNX and seen.risk == "data only"

@@ -176,7 +176,7 @@ def _added(added: Added) -> dict[str, Any]:
         "folder": added.folder,
         "type": added.type,
         "format": added.format.name if added.format else None,
-        "runs_code": added.format.runs_code if added.format else None,
+        "runs_code": added.format.may_run_code if added.format else None,
         "made": added.made,
         "todo": added.todo,
     }
@@ -211,7 +211,7 @@ def _found(format_: Format | None) -> str:
     """What the artifact is, where there is one."""
     if format_ is None:
         return ""
-    risk = "loading it may run its author's code" if format_.runs_code else "loading it runs no code"
+    risk = "loading it may run its author's code" if format_.may_run_code else "loading it runs no code"
     return f"{format_.name} ({format_.framework}; {risk}), "
 
 

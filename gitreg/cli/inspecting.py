@@ -10,7 +10,7 @@ import click
 from gitreg.cli import output
 
 if TYPE_CHECKING:
-    from gitreg.detection import Seen
+    from gitreg.scanning import Seen
 
 _MOST_LINES = 200
 
