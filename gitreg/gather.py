@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import documents, flavors, memo, patterns
+from gitreg import documents, flavors, memo, patterns, requirements
 from gitreg.datafiles import read_samples, read_text, read_values
 from gitreg.declared import Artifact, Manifest, Named
 from gitreg.errors import InvalidFiles, Problem, Refused
@@ -274,18 +273,14 @@ class _Gatherer:
     def requirements(self) -> None:
         """The requirements, held against PEP 508 and the imports."""
         manifest = self.manifest
-        lines: list[tuple[documents.Path, str]] = [
-            (("requirements", i), line) for i, line in enumerate(manifest.requirements)
-        ]
         if manifest.requirements_file:
             self.requirements_file(manifest.requirements_file)
             return
-        for path, line in lines:
-            if mistake := requirement_mistake(line):
-                self.problem(path, mistake)
+        for index, mistake in requirements.mistakes(manifest.requirements):
+            self.problem(("requirements", index), mistake)
         own = flavors.FLAVORS.get(manifest.type)
         default = own.requirements if own and "requirements" not in self.document.data else ()
-        self.gathered.requirements = tuple(line for _, line in lines) or default
+        self.gathered.requirements = manifest.requirements or default
 
     def requirements_file(self, name: str) -> None:
         """The lines of a requirements file, with their places."""
@@ -295,9 +290,8 @@ class _Gatherer:
         except InvalidFiles as invalid:
             self.gathered.problems.extend(invalid.problems)
             return
-        for number, line in enumerate(lines, 1):
-            if mistake := requirement_mistake(line):
-                self.gathered.problems.append(Problem(name, number, 1, "", mistake))
+        for index, mistake in requirements.mistakes(lines):
+            self.gathered.problems.append(Problem(name, index + 1, 1, "", mistake))
         self.gathered.requirements = tuple(lines)
 
     def serving(self, visible: Collection[str] | None) -> None:
@@ -406,27 +400,3 @@ class _Gatherer:
             read_values(self.look(path), path)
         except InvalidFiles as invalid:
             self.gathered.problems.extend(invalid.problems)
-
-
-_HASHES = re.compile(r"(--hash=[a-z0-9]+:[0-9a-f]+\s*)+\Z")
-
-
-def requirement_mistake(line: str) -> str | None:
-    """What is wrong with one line of a requirements.txt; options, comments and URLs are pip's business."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    text, _, hashes = line.partition(" #")[0].strip().rstrip("\\").strip().partition(" --hash")
-    text = text.strip()
-    if hashes and not _HASHES.match(f"--hash{hashes}"):
-        return f"{line.strip()!r}: only --hash=ALGORITHM:DIGEST may follow a requirement"
-    if not text or text.startswith(("#", "--hash")):
-        return None
-    if "\n" in line or "\r" in line:
-        return "a requirement is one line"
-    if text.startswith("-"):
-        return f"{text!r}: options are not carried into packages; list the requirements themselves"
-    try:
-        Requirement(text)
-    except InvalidRequirement as error:
-        return f"{text!r} is not a requirement: {str(error).splitlines()[0]}"
-    return None

@@ -122,7 +122,7 @@ def _read_mlmodel(model: Unknown, found: Found) -> None:
         kept, left = mlmodel.requirements(read_text(files["requirements.txt"].source, "requirements.txt"))
         found.requirements = kept
         found.todo += [
-            f"requirements.txt: {line!r} is not taken over: no PEP 508 requirement" for line in left
+            f"requirements.txt: {line!r} is not taken over: no manifest may require it" for line in left
         ]
     if said.schema is None:
         found.todo.append(f"no schema: {said.why}")

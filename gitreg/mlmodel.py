@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
+from gitreg.requirements import mistakes
 
 FILE = "MLmodel"
 MOST = 8 << 20  # signatures of a thousand columns are long
@@ -222,20 +223,10 @@ def _table(example: Any, originals: Mapping[str, str]) -> dict[str, list[Any]]:
 
 def requirements(text: str) -> tuple[list[str], list[str]]:
     """The lines of a requirements.txt that a manifest can hold, and those that it cannot."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    kept: list[str] = []
-    left: list[str] = []
-    for line in text.splitlines():
-        one = line.partition(" #")[0].strip()
-        if not one or one.startswith("#"):
-            continue
-        try:
-            Requirement(one)
-            kept.append(one)
-        except InvalidRequirement:
-            left.append(one)
-    return kept, left
+    lines = [one for one in (line.partition(" #")[0].strip() for line in text.splitlines()) if one]
+    lines = [line for line in lines if not line.startswith("#")]
+    left = [line for line in lines if line.endswith("\\") or any(mistakes([line]))]
+    return [line for line in lines if line not in left], left
 
 
 def pins(lines: Iterable[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gitreg.errors import GitregError
+from gitreg.requirements import parsed
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
@@ -31,7 +32,7 @@ def requirements(
     for some in asked:
         with contextlib.suppress(GitregError):
             lines.extend(some)
-    return [line for line in lines if base is None or "@" not in line]
+    return [one.line for one in parsed(lines) if base is None or one.address is None]
 
 
 def _named(registry: Registry, models: Iterable[str]) -> Iterator[str]:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from gitreg import builder, source
 from gitreg.declared import Batching
 from gitreg.errors import Refused
-from gitreg.gather import requirement_mistake
 from gitreg.model import Model, ModelSchema, StorageType
 from gitreg.names import kebab
 from gitreg.packages import Parts
+from gitreg.requirements import mistakes as requirement_mistakes
 from gitreg.schema import sample_mistakes, schema_mistakes
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class CustomTritonPackager:
             found = sample_mistakes(model_schema, sample, self.custom_batch_processing)
             mistakes += [f"sample_data[{i}]{f'.{name}' if name else ''}: {text}" for name, text in found]
         lines = _requirements(requirements)
-        mistakes += [f"requirements: {mistake}" for line in lines if (mistake := requirement_mistake(line))]
+        mistakes += [f"requirements: {mistake}" for _, mistake in requirement_mistakes(lines)]
         if mistakes:
             raise Refused("\n".join(mistakes))
         parts = _replaced(parts, samples=tuple(dict(s) for s in samples), requirements=lines)
