@@ -160,8 +160,9 @@ def sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def check_names(names: Sequence[Named]) -> list[Problem]:
-    """Models that have one name, or names that differ only in case."""
+    """Models that have one name, or names or manifests that differ only in case."""
     first: dict[str, Named] = {}
+    files: dict[str, str] = {}
     problems = []
     for one in names:
         other = first.setdefault(one.name.casefold(), one)
@@ -169,6 +170,10 @@ def check_names(names: Sequence[Named]) -> list[Problem]:
             case = "" if other.name == one.name else f" differs from '{other.name}' only in case; that name"
             message = f"'{one.name}'{case} is taken by {other.file}"
             problems.append(Problem(one.file, one.line, one.column, "name", message))
+        twin = files.setdefault(one.file.casefold(), one.file)
+        if twin != one.file:
+            message = f"this path differs from {twin} only in case: on some machines they are one file"
+            problems.append(Problem(one.file, 0, 0, "", message))
     return problems
 
 

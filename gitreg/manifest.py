@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from gitreg.documents import Document, parse, problems_of
 from gitreg.documents import Path as DocumentPath
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.flavors import FLAVORS
+from gitreg.globs import Glob, is_plain
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.patterns import Unfilled, is_unfilled
 
@@ -192,12 +193,19 @@ def registry_of(document: Document, problems: list[Problem]) -> RegistryFile:
         raise InvalidFiles(problems, "schemas/registry.schema.json describes every field")
     said = document.data
     build = said.get("build", {})
+    models = said.get("models", RegistryFile.models)
+    try:
+        Glob(models)
+    except ValueError:
+        rule = _validator("registry").schema["properties"]["models"]  # type: ignore[index]
+        message = f"{models!r} is not a {rule['title']}: {rule['description']}"
+        raise InvalidFiles([document.problem(("models",), message)]) from None
     if not math.isfinite(build.get("timeout", 1)):
         message = f"{build['timeout']} is not a number of seconds"
         raise InvalidFiles([document.problem(("build", "timeout"), message)])
     return RegistryFile(
         name=said["registry"],
-        models=said.get("models", RegistryFile.models),
+        models=models,
         scheme=said.get("versions", {}).get("scheme", "semver"),
         stages={name: stage or {} for name, stage in said.get("stages", {}).items()},
         formats=tuple(build.get("formats", RegistryFile.formats)),
@@ -207,19 +215,44 @@ def registry_of(document: Document, problems: list[Problem]) -> RegistryFile:
 
 
 def manifest_files(root: Path, registry: RegistryFile) -> list[str]:
-    """The manifests' paths relative to the root, sorted; hidden folders are not looked into.
+    """The manifests' paths relative to the root, sorted; hidden folders are not looked into."""
+    return sorted(matching(root, Glob(registry.models)))
 
-    Raises:
-        InvalidFiles: `models` in registry.yaml is not a pattern that can be looked for.
+
+def matching(root: Path, glob: Glob) -> Iterator[str]:
+    """Returns what a pattern matches below a folder, relative to it. Looks into no folder twice.
+
+    Git does not look behind links, so nothing is searched for there. What the pattern names outright behind a
+    link is returned, and so is a link that it names outright: whoever reads that says what it is.
     """
+    todo = [("", glob.start())]
+    while todo:
+        folder, places = todo.pop()
+        for name in _names(os.path.join(root, folder), glob.names(places)):
+            path, after = folder + name, glob.follow(places, name)
+            full = os.path.join(root, path)
+            if glob.end in after:
+                yield path
+            elif os.path.islink(full):
+                for rest in (glob.rest(place, name) for place in places):
+                    yield from _behind(full, path, rest, name in glob.parts)
+            if after - {glob.end} and os.path.isdir(full) and not os.path.islink(full):
+                todo.append((f"{path}/", after))
+
+
+def _names(folder: str, only: Collection[str] | None) -> list[str]:
     try:
-        found = [path.relative_to(root).as_posix() for path in root.glob(registry.models)]
-    except (ValueError, IndexError, NotImplementedError):
-        document, _ = read_yaml(root, REGISTRY_FILE, None)
-        rule = _validator("registry").schema["properties"]["models"]  # type: ignore[index]
-        message = f"{registry.models!r} is not a {rule['title']}: {rule['description']}"
-        raise InvalidFiles([document.problem(("models",), message)]) from None
-    return sorted(file for file in found if not any(part.startswith(".") for part in file.split("/")))
+        there = os.listdir(folder) if only is None else only
+    except OSError:
+        return []
+    return [n for n in there if n[:1] != "." and (only is None or os.path.lexists(os.path.join(folder, n)))]
+
+
+def _behind(link: str, path: str, rest: Sequence[str], named: bool) -> Iterator[str]:
+    if rest and all(map(is_plain, rest)):
+        yield from ["/".join([path, *rest])] if os.path.lexists(os.path.join(link, *rest)) else []
+    elif rest and named:
+        yield path
 
 
 def read_manifest(root: Path, file: str) -> Read:

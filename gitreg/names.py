@@ -21,6 +21,8 @@ NAME_RULE = "lower-case letters, digits and '-', 2 to 63 characters, starting wi
 _NUMBER = "(?:0|[1-9][0-9]{0,14})"
 _WORD = "(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
 _PRE = rf"-(?![0-9a-zA-Z.-]{{41}}){_WORD}(?:\.{_WORD})*"
+# Git has no tag whose name ends in `.lock`: https://git-scm.com/docs/git-check-ref-format
+_PRE += r"(?<!\.lock)"
 VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:{_PRE})?\Z")
 
 

@@ -18,7 +18,7 @@ from gitreg.desired import Action, Desired, WantedModel, WantedStay
 from gitreg.errors import Problem
 from gitreg.names import did_you_mean
 from gitreg.recorded import ModelRecord, Standing
-from gitreg.versions import RULES, is_valid, order
+from gitreg.versions import RULES, cased, is_valid, order
 
 
 @dataclass
@@ -105,6 +105,8 @@ def _hindrance(version: str, commit: str, known: ModelRecord) -> str | None:
             f"the tag {tag} is there and records nothing, as it is no annotated tag of a commit with "
             f"that name: git tag -d {tag}, and git push REMOTE :refs/tags/{tag}"
         )
+    if twin := cased(version, known.versions):
+        return f"{known.name}@{version} differs from the registered {twin} in the case of letters alone"
     other = next((v.version for v in known.versions.values() if v.tag.commit == commit), None)
     if other:
         return f"commit {commit[:12]} is registered as {other}: the next version needs a commit of its own"

@@ -13,10 +13,11 @@ from gitreg.declared import Manifest
 from gitreg.desired import Action, Desired, WantedModel, WantedStay
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.gather import Content, Gathered, content_of
+from gitreg.globs import Glob
 from gitreg.names import did_you_mean
 from gitreg.recorded import ModelRecord, Version
 from gitreg.records import Records
-from gitreg.snapshot import Manifested, pattern, unknown_model
+from gitreg.snapshot import Manifested, unknown_model
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
@@ -276,7 +277,7 @@ class Planner:
 def manifest_of(registry: Registry, known: ModelRecord, version: Version) -> Manifest | None:
     """The manifest of a registered version, from its own commit."""
     said = registry.trailers(version.tag).get("Gitreg-Manifest")
-    wanted = pattern(registry.file.models)  # a tag made by hand may name any file
+    wanted = Glob(registry.file.models)  # a tag made by hand may name any file
     guesses = [file for file in (said, f"models/{known.name}/model.yaml") if file and wanted.match(file)]
     return registry.snapshot(version.tag.commit).manifest_named(known.name, guesses)
 

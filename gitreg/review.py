@@ -17,10 +17,11 @@ from gitreg import checker, demands, doors, gates, git, planner, rules, uncommit
 from gitreg.effects import Effects, ModelReview
 from gitreg.errors import GitregError, Outside, Problem, Refused
 from gitreg.git import refs
+from gitreg.globs import Glob
 from gitreg.manifest import REGISTRY_FILE
 from gitreg.planner import Planned
 from gitreg.reports import CheckReport
-from gitreg.snapshot import Snapshot, pattern
+from gitreg.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
@@ -72,7 +73,7 @@ class Reviewer:
         self.registry, self.root = registry, registry.root
         walk = walk or (None if committed else uncommitted.Walk(self.root))
         self.uncommitted: list[str] = []
-        self.pattern = pattern(registry.file.models)
+        self.pattern = Glob(registry.file.models)
         self._read_base(base)
         self.changed = git.changes(self.root, self.base, ())
         # Git looks at every file of the work tree, while the models that changed in any case are checked.

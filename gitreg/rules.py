@@ -12,7 +12,7 @@ from gitreg.errors import Problem
 from gitreg.manifest import read_manifest
 from gitreg.plan import unregistered
 from gitreg.recorded import ModelRecord, Version
-from gitreg.versions import RULES, bumped, is_valid, order, suffices
+from gitreg.versions import RULES, bumped, cased, is_valid, order, suffices
 
 if TYPE_CHECKING:
     from gitreg.checker import Checked
@@ -69,6 +69,8 @@ def _mistake(registry: Registry, one: Checked, known: ModelRecord) -> str | None
         return f"{known.name}@{one.version} was deregistered on {day}; versions are used once"
     if version:
         return _other_content(registry, one, known, version)
+    if twin := cased(one.version, known.versions):
+        return f"{known.name}@{one.version} differs from the registered {twin} in the case of letters alone"
     return _small_step(registry, one, known)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from gitreg.declared import Manifest, RegistryFile
 from gitreg.desired import WantedStay
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.git import clones, objects
+from gitreg.globs import Glob
 from gitreg.manifest import REGISTRY_FILE, Read, judged, manifest_of, registry_of
 from gitreg.memo import Memo
 from gitreg.names import NAME, NAME_RULE, did_you_mean
@@ -78,7 +78,7 @@ class Snapshot:
     @cached_property
     def manifests(self) -> dict[str, str]:
         """manifest -> id of its blob, sorted by path."""
-        wanted = pattern(self.file.models)
+        wanted = Glob(self.file.models)
         return {
             path: entry.oid
             for path, entry in sorted(self.tree.items())
@@ -235,26 +235,6 @@ def _said(found: tuple[str, bytes] | None, file: str) -> dict[str, Any]:
         "places": {key: list(document.values.get((key,), (0, 0))) for key in ("name", "version")},
         "broken": broken,
     }
-
-
-def pattern(glob: str) -> re.Pattern[str]:
-    """A regular expression that matches the paths that a glob of registry.yaml's finds."""
-    parts = []
-    for part in glob.removeprefix("./").split("/"):
-        if part == "**":
-            parts.append("(?:[^/]+/)*")
-        else:
-            pieces = re.split(r"(\*|\?|\[!?[^]]+\])", part)
-            parts.append("".join(_piece(piece) for piece in pieces) + "/")
-    return re.compile("".join(parts).removesuffix("/") + r"\Z")
-
-
-def _piece(piece: str) -> str:
-    if piece in ("*", "?"):
-        return {"*": "[^/]*", "?": "[^/]"}[piece]
-    if piece.startswith("[") and piece.endswith("]"):
-        return piece.replace("[!", "[^", 1)
-    return re.escape(piece)
 
 
 def _hidden(path: str) -> bool:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from gitreg.errors import Refused
@@ -14,7 +15,7 @@ from gitreg.names import VERSION
 
 TRIPLET = re.compile(r"[1-9][0-9]?(\.[1-9][0-9]?){2}\Z", re.ASCII)
 RULES = {
-    "semver": "SemVer, as 1.2.0 or 1.2.0-rc.1",
+    "semver": "SemVer, as 1.2.0 or 1.2.0-rc.1, not ending in .lock",
     "triplet": "three numbers from 1 to 99 without leading zeros, as 1.2.10",
 }
 LEVELS = ("patch", "minor", "major")
@@ -32,6 +33,14 @@ def order(version: str) -> tuple[Any, ...]:
     # A version without a pre-release comes after all that have one; numbers come before words.
     words = tuple((0, int(word), "") if word.isdigit() else (1, 0, word) for word in pre.split("."))
     return (*map(int, core.split(".")), not pre, words)
+
+
+def cased(version: str, others: Iterable[str]) -> str | None:
+    """Returns the version among others that differs from one in the case of letters alone; None without one.
+
+    Their tags would be one file where file systems do not tell case apart, and clones there would lack one.
+    """
+    return next((o for o in others if o != version and o.casefold() == version.casefold()), None)
 
 
 def first(scheme: str) -> str:

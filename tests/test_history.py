@@ -533,7 +533,7 @@ PROBLEMS: dict[str, tuple[list[str], Desired, list[str]]] = {
         desired({"churn": "new"}),
         [
             "models/churn/model.yaml:2:10: version: 'new' is not a version of the scheme: "
-            "SemVer, as 1.2.0 or 1.2.0-rc.1"
+            "SemVer, as 1.2.0 or 1.2.0-rc.1, not ending in .lock"
         ],
     ),
     "a version that was deregistered, in the manifest": (
@@ -600,9 +600,9 @@ PROBLEMS: dict[str, tuple[list[str], Desired, list[str]]] = {
         ),
         [
             "models/churn/model.yaml:2:10: version: '2' is not a version of the scheme: "
-            "SemVer, as 1.2.0 or 1.2.0-rc.1",
+            "SemVer, as 1.2.0 or 1.2.0-rc.1, not ending in .lock",
             "models/fraud/model.yaml:2:10: version: '1' is not a version of the scheme: "
-            "SemVer, as 1.2.0 or 1.2.0-rc.1",
+            "SemVer, as 1.2.0 or 1.2.0-rc.1, not ending in .lock",
             "stages/staging.yaml:1:8: churn: churn@9.9.9 is not registered; registered: 1.0.0; "
             "models/churn/model.yaml says 2",
             "stages/staging.yaml:2:9: nobody: there is no model 'nobody'",

@@ -5,8 +5,11 @@ GTO's own parser is the second opinion on tags.
 
 from __future__ import annotations
 
+import itertools
 import random
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import gto.tag
 import pytest
@@ -26,6 +29,7 @@ from gitreg.names import (
     parse_tag,
     parse_uri,
 )
+from tests.support import Workshop
 
 NAMES = ["ab", "churn", "churn-model", "c2", "a--b", "a" * 63, "x0-0x"]
 NOT_NAMES = [
@@ -430,3 +434,84 @@ def test_did_you_mean_names_the_closest_or_nothing() -> None:
 )
 def test_a_class_name_suggests_a_model_name(class_name: str, name: str) -> None:
     assert kebab(class_name) == name
+
+
+# What Git can hold ----------------------------------------------------------------------------------
+
+
+def test_every_version_and_name_that_is_valid_is_a_tag_of_git(tmp_path: Path) -> None:
+    """`git update-ref` refuses all when it refuses one; each alone names the culprit."""
+    words = [
+        "lock",
+        "a",
+        "1",
+        "0",
+        "-",
+        "a-b",
+        "x.lock",
+        "lock.1",
+        "lock-",
+        "LOCK",
+        "head",
+        "HEAD",
+        "1.lock.2",
+    ]
+    versions = [
+        f"1.0.0-{'.'.join(pair)}" for count in (1, 2) for pair in itertools.product(words, repeat=count)
+    ]
+    valid = [version for version in versions if VERSION.match(version)]
+    assert len(valid) > 100
+    for version in [*valid, "1.0.0-rc.lock", "1.0.0-a.b.lock"]:
+        refused = subprocess.run(["git", "check-ref-format", f"refs/tags/churn@v{version}"]).returncode
+        assert bool(refused) == (version not in valid), version
+
+
+def test_a_version_that_git_cannot_hold_is_refused_at_its_line_and_stops_no_other_model(
+    workshop: Workshop,
+) -> None:
+    workshop.manifest(version="1.0.0-rc.lock")
+    workshop.manifest(
+        "other",
+        name="other",
+        artifact="../adder/artifacts",
+        code="../adder/src",
+        sample_data="../adder/samples.json",
+    )
+    workshop.commit()
+    for verb in (("check",), ("plan",), ("apply",)):
+        done = workshop.gitreg(*verb)
+        assert done.returncode == 1, done.stdout
+        assert (
+            "models/adder/model.yaml:3:14: version: '1.0.0-rc.lock' is not a version"
+            in done.stdout + done.stderr
+        )
+    stage = workshop.root / "stages" / "staging.yaml"
+    stage.write_text("adder: 1.0.0-rc.lock\n")
+    assert "stages/staging.yaml:1:8" in workshop.gitreg("check").stderr
+
+
+def test_versions_that_differ_in_case_alone_are_refused_by_check_and_by_apply(workshop: Workshop) -> None:
+    workshop.manifest(version="1.0.0-rc.1")
+    workshop.commit()
+    assert workshop.gitreg("apply").returncode == 0
+    workshop.manifest(version="1.0.0-RC.1", description="another")
+    workshop.commit()
+    for verb in (("check",), ("plan",), ("apply",)):
+        done = workshop.gitreg(*verb)
+        assert (
+            done.returncode == 1
+            and "differs from the registered 1.0.0-rc.1 in the case" in done.stdout + done.stderr
+        )
+
+
+def test_manifests_whose_paths_differ_in_case_alone_are_refused(workshop: Workshop) -> None:
+    workshop.manifest(
+        "Adder",
+        name="other",
+        artifact="../adder/artifacts",
+        code="../adder/src",
+        sample_data="../adder/samples.json",
+    )
+    workshop.commit()
+    done = workshop.gitreg("check")
+    assert done.returncode == 1 and "differs from models/Adder/model.yaml only in case" in done.stderr

@@ -11,10 +11,11 @@ from gitreg import git
 from gitreg.declared import Manifest
 from gitreg.errors import Refused
 from gitreg.git import refs
+from gitreg.globs import Glob
 from gitreg.memo import Memo
 from gitreg.recorded import Tag
 from gitreg.repository import Repository
-from gitreg.snapshot import Manifested, Snapshot, pattern
+from gitreg.snapshot import Manifested, Snapshot
 
 TAGS = "refs/tags/"
 _MANY = 1000  # models whose tags are asked for one by one: a command line is not endless
@@ -138,7 +139,7 @@ class View(Repository):
     def _manifest(self, tag: Tag) -> Manifest | None:
         model, snapshot = tag.says.model, self.snapshot(tag.commit)
         try:
-            wanted = pattern(snapshot.file.models)
+            wanted = Glob(snapshot.file.models)
         except Refused:
             return None
         for file in (self.trailers(tag).get("Gitreg-Manifest", ""), f"models/{model}/model.yaml"):
