@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from gitreg.addresses import registry_mistake, url_mistake
-from gitreg.documents import Document
+from gitreg.documents import Document, not_finite
 from gitreg.errors import Problem
 
 
 def mistakes(document: Document) -> list[Problem]:
     """What is wrong with a manifest that its JSON Schema accepts."""
     said = document.data
-    return _unclear_artifact(document, said.get("artifact")) + _misplaced(document, said)
+    numbers = not_finite(document, ("metrics", "params"))
+    return [*_unclear_artifact(document, said.get("artifact")), *_misplaced(document, said), *numbers]
 
 
 def twice(document: Document, schema: Any) -> list[Problem]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import documents
+from gitreg import documents, numerals
 from gitreg.documents import Document
 from gitreg.errors import InvalidFiles, Problem
 from gitreg.model import ModelSchema
@@ -17,16 +17,33 @@ from gitreg.schema import read_sample
 if TYPE_CHECKING:
     from gitreg.schema import Sample
 
-_MAX_SAMPLES = 64 << 20
+_MAX_SAMPLES, _MOST_SAMPLES = 64 << 20, 1 << 20
 
 
-def read_values(file: Path, name: str) -> Mapping[str, Any]:
+def read_values(file: Path, name: str, finite: bool = False) -> Mapping[str, Any]:
     """A mapping from a JSON, YAML or TOML file.
 
+    Args:
+        finite: whether every number in it has to be one that is finite, and of a sane length.
+
     Raises:
-        InvalidFiles: it is none of these, or not a mapping.
+        InvalidFiles: it is none of these, or not a mapping; or a number is not as it has to be.
     """
-    return values_of(_raw(file, name, documents.MAX_BYTES), name)
+    raw = _raw(file, name, documents.MAX_BYTES)
+    if finite and (problems := _odd_numbers(raw.decode("utf-8", "replace"), name)):
+        raise InvalidFiles(problems)
+    return values_of(raw, name)
+
+
+def _odd_numbers(text: str, name: str, finite: bool = True) -> list[Problem]:
+    """A problem for each number of a JSON, YAML or TOML text that is too long, too large, or none."""
+    if not numerals.is_suspect(text):
+        return []
+    if not name.endswith((".yaml", ".yml")):
+        found = numerals.mistakes(text, finite, comments=name.endswith(".toml"))
+        return [Problem(name, line, column, "", said) for line, column, said in found]
+    document, problems = documents.parse(text.encode(), name)
+    return problems or (documents.not_finite(document) if finite else [])
 
 
 def values_or_none(root: Path, said: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
@@ -115,13 +132,18 @@ def _json(raw: bytes, name: str) -> Any:
         return seen
 
     try:
-        return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=once)
+        return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=once, parse_int=_whole)
     except json.JSONDecodeError as error:
         raise InvalidFiles([Problem(name, error.lineno, error.colno, "", f"not JSON: {error.msg}")]) from None
     except UnicodeDecodeError as error:
         raise InvalidFiles([Problem(name, 0, 0, "", f"not UTF-8: byte {error.start}")]) from None
     except RecursionError:
         raise InvalidFiles([Problem(name, 0, 0, "", "nested too deep")]) from None
+
+
+def _whole(text: str) -> int | str:
+    """A whole number; one of too many digits stays a text, with which nobody computes."""
+    return text if len(text) > numerals.MOST_DIGITS + 1 else int(text)
 
 
 def read_samples(
@@ -160,7 +182,11 @@ def plain_samples(file: Path, name: str) -> list[Any]:
             raise InvalidFiles(problems)
         data = document.data
     else:
-        data = _json(_raw(file, name, _MAX_SAMPLES), name)
+        raw = _raw(file, name, _MAX_SAMPLES)
+        # NaN is what models take for a missing number.
+        if problems := _odd_numbers(raw.decode("utf-8", "replace"), name, finite=False):
+            raise InvalidFiles(problems)
+        data = _json(raw, name)
     if isinstance(data, Mapping):
         return [data]
     if not isinstance(data, list):
@@ -171,21 +197,26 @@ def plain_samples(file: Path, name: str) -> list[Any]:
 
 def _npz_samples(file: Path, name: str) -> Iterator[dict[str, Any]]:
     """Samples from an .npz: an array per input, with the samples along its first axis."""
-    import zipfile
-
-    import numpy as np
+    from gitreg import npz
 
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise InvalidFiles([Problem(name, 0, 0, "", f"not an .npz of plain arrays: {error}")]) from None
+        with open(file, "rb") as stream:
+            arrays = npz.read(stream)
+    except OSError as error:
+        raise InvalidFiles([Problem(name, 0, 0, "", f"cannot be read: {error.strerror}")]) from None
+    except ValueError as error:
+        raise InvalidFiles([Problem(name, 0, 0, "", str(error))]) from None
     lengths = {len(a) if a.ndim else 0 for a in arrays.values()}
     if len(lengths) != 1:
         message = f"arrays with different numbers of samples: {sorted(lengths)}"
         raise InvalidFiles([Problem(name, 0, 0, "", message)])
-    for i in range(lengths.pop()):
-        yield {key: a[i].tolist() if a.dtype.kind in "SUO" else a[i] for key, a in arrays.items()}
+    count = lengths.pop()
+    if count > _MOST_SAMPLES:
+        raise InvalidFiles(
+            [Problem(name, 0, 0, "", f"{count:,} samples; at most {_MOST_SAMPLES:,} are read")]
+        )
+    for i in range(count):
+        yield {key: a[i].tolist() if a.dtype.kind in "SU" else a[i] for key, a in arrays.items()}
 
 
 def _sample_problems(file: Path, name: str, mistakes: list[tuple[int, str, str]]) -> list[Problem]:

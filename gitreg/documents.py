@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gitreg import numerals
 from gitreg.errors import Problem
 from gitreg.names import did_you_mean
 
@@ -254,12 +255,41 @@ def _scalar(event: Any) -> Any:
         return _WORDS[text]
     if text[:1] in "0123456789+-.":
         if _INT.match(text):
-            if len(text) > 400:
-                raise _Broken(event.start_mark, "a number of more than 400 digits")
-            return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+            return int(_number(event), 0) if text[:2] in ("0o", "0x") else int(_number(event))
         if _FLOAT.match(text):
-            return float(text)
+            return float(_number(event))
     return text
+
+
+def _number(event: Any) -> str:
+    text: str = event.value
+    # Short ones are right: there are many, and this is asked for each.
+    if len(text) > 16 or "e" in text or "E" in text:
+        hexadecimal = text[:2] in ("0o", "0x")
+        if said := numerals.mistake("1" * len(text) if hexadecimal else text):
+            raise _Broken(event.start_mark, said)
+    return text
+
+
+def not_finite(document: Document, keys: Sequence[str] | None = None) -> list[Problem]:
+    """A problem for each number of a document that is NaN or infinite.
+
+    Args:
+        keys: look at the values of these alone, at the top.
+    """
+    found = []
+    whole = document.data if isinstance(document.data, Mapping) else {}
+    todo: list[tuple[Path, Any]] = [
+        ((key,), one) for key, one in whole.items() if keys is None or key in keys
+    ]
+    for path, value in todo:
+        if isinstance(value, Mapping):
+            todo += [((*path, key), one) for key, one in value.items()]
+        elif isinstance(value, list):
+            todo += [((*path, i), one) for i, one in enumerate(value)]
+        elif isinstance(value, float) and not math.isfinite(value):
+            found.append(document.problem(path, f"{value} is not a finite number"))
+    return found
 
 
 def own_yaml(raw: bytes) -> Any:

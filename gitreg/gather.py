@@ -397,6 +397,6 @@ class _Gatherer:
         if not isinstance(path, str) or any(p.path == name for p in self.gathered.problems):
             return
         try:
-            read_values(self.look(path), path)
+            read_values(self.look(path), path, finite=True)
         except InvalidFiles as invalid:
             self.gathered.problems.extend(invalid.problems)

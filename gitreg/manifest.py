@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitreg import clauses
 from gitreg.declared import ArtifactSource, Batching, Manifest, Named, RegistryFile
-from gitreg.documents import Document, parse, problems_of
+from gitreg.documents import Document, not_finite, parse, problems_of
 from gitreg.documents import Path as DocumentPath
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.flavors import FLAVORS
@@ -200,6 +200,8 @@ def registry_of(document: Document, problems: list[Problem]) -> RegistryFile:
         rule = _validator("registry").schema["properties"]["models"]  # type: ignore[index]
         message = f"{models!r} is not a {rule['title']}: {rule['description']}"
         raise InvalidFiles([document.problem(("models",), message)]) from None
+    if odd := not_finite(document, ("stages",)):
+        raise InvalidFiles(odd)
     if not math.isfinite(build.get("timeout", 1)):
         message = f"{build['timeout']} is not a number of seconds"
         raise InvalidFiles([document.problem(("build", "timeout"), message)])

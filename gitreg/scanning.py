@@ -19,13 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from gitreg import formats
+from gitreg import formats, zips
 from gitreg.errors import Refused
 from gitreg.protobufs import At
 
 _MOST_UNPACKED, _MOST_OF_ONE, _MOST_READ = 1 << 20, 64 << 10, 1 << 20
 _MOST_MEMBERS, _DEEPEST = 10_000, 3
-_MOST_DIRECTORY = 2 << 20
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _BROKEN = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, EOFError, OSError,
@@ -113,7 +112,7 @@ class _View(io.RawIOBase):
 
     def read(self, count: int = -1) -> bytes:
         count = min(self.size - self.place if count < 0 else count, max(0, self.size - self.place))
-        if count > _MOST_DIRECTORY:
+        if count > zips.MOST_DIRECTORY:
             raise ValueError("a header of this size is not read")
         data = bytearray()
         while len(data) < count and (more := self.at(self.place + len(data), count - len(data))):
@@ -161,7 +160,7 @@ class _Look:
         head = at(0, formats.HEAD)
         zipped = head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
         first = self.by_head(name, at, size, head, self.zip if zipped else None, depth)
-        if not zipped and _ends_as_zip(at, size):
+        if not zipped and zips.stands_at_end(at, size):
             second = self.by_head(name, at, size, head, self.zip, depth)
             first = _two_in_one(first, second, "a zip archive at its end")
         if head[:8] != _HDF5 and (place := _superblock(at, size)):
@@ -253,7 +252,7 @@ class _Look:
 
     def zip(self, seen: Seen, at: At, size: int, depth: int) -> None:
         """Judge a zip by its names, then by the heads of its members."""
-        if _directory(at, size) > _MOST_DIRECTORY:
+        if zips.directory_size(at, size) > zips.MOST_DIRECTORY:
             self.shut(seen, "too many members to look into")
             return
         with zipfile.ZipFile(cast(BinaryIO, _View(at, size))) as archive:
@@ -342,18 +341,6 @@ def _two_in_one(first: Seen, second: Seen, what: str) -> Seen:
     return first
 
 
-def _ends_as_zip(at: At, size: int) -> bool:
-    """Whether a zip's directory stands at the end of a file, where those who open zips look for it."""
-    tail = at(max(0, size - 65_557), 65_557)
-    place = tail.rfind(b"PK\5\6")
-    if place < 0 or len(tail) != min(size, 65_557):
-        return False
-    length, offset = (int.from_bytes(tail[place + i : place + i + 4], "little") for i in (12, 16))
-    end = size - len(tail) + place
-    zip64 = tail[max(0, place - 20) : place][:4] == b"PK\6\7"
-    return zip64 or any(at(start, 4) == b"PK\1\2" for start in (end - length, offset) if 0 <= start < end)
-
-
 def _superblock(at: At, size: int) -> int:
     """Where an HDF5 file begins behind a user block (512 bytes, or a power of two of them); 0 if nowhere."""
     place = 512
@@ -370,18 +357,6 @@ def _is_tar(head: bytes) -> bool:
     if len(head) < 512 or not said or not head[0] or set(said) - set(b"01234567"):
         return False
     return sum(head[:512]) - sum(head[148:156]) + 8 * 32 == int(said, 8)
-
-
-def _directory(at: At, size: int) -> int:
-    """The size of a zip's directory, before anything reads it; 0 where there is none."""
-    tail = at(max(0, size - 65_557), 65_557)
-    place = tail.rfind(b"PK\5\6")
-    said = int.from_bytes(tail[place + 12 : place + 16], "little") if place >= 0 else 0
-    locator = tail[max(0, place - 20) : max(0, place)]
-    if locator[:4] == b"PK\6\7":
-        record = at(int.from_bytes(locator[8:16], "little"), 56)
-        said = max(int.from_bytes(record[40:48], "little"), said if said != 0xFFFFFFFF else 0)
-    return said
 
 
 def _lz4_start(head: bytes) -> bytes:

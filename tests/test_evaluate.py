@@ -116,7 +116,7 @@ def _scored(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shop.code(CODE)
     shop.samples([{"x": [0.9, 0]}])
     (shop.adder / "held.py").write_text(HELD)
-    (shop.adder / "metrics.json").write_text('{\n  "accuracy": 0.50,\n  "loss": NaN,\n  "note": [1]\n}\n')
+    (shop.adder / "metrics.json").write_text('{\n  "accuracy": 0.50,\n  "loss": null,\n  "note": [1]\n}\n')
     declare(shop)
     shop.commit("a scorer")
     for words in (("register", "adder"), ("promote", "adder", "staging", "--apply")):
@@ -263,8 +263,8 @@ def test_nan_is_never_a_metric(scored: Workshop, tmp_path: Path) -> None:
 WRITTEN = [
     (
         "metrics.json",
-        '{\n  "accuracy": 0.50,\n  "loss": NaN,\n  "note": [1]\n}\n',
-        '{\n  "accuracy": 1.0,\n  "loss": NaN,\n  "note": [1],\n  "test": {"f1": 1.0}\n}\n',
+        '{\n  "accuracy": 0.50,\n  "loss": null,\n  "note": [1]\n}\n',
+        '{\n  "accuracy": 1.0,\n  "loss": null,\n  "note": [1],\n  "test": {"f1": 1.0}\n}\n',
     ),
     ("m.yaml", "# best\naccuracy: 0.5 # old\n", "# best\naccuracy: 1.0 # old\ntest:\n  f1: 1.0\n"),
     (

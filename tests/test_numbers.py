@@ -1,0 +1,294 @@
+"""Numbers and arrays of other people's files: bounded, with their place, and never a defect or gigabytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gitreg import datafiles, npz, numerals
+from gitreg.errors import InvalidFiles
+from tests.support import Workshop, gitreg, run
+
+# Numbers ------------------------------------------------------------------------------------------
+
+LONG = "1" + "0" * 399
+WRONG = {
+    LONG: "a number of 400 digits; at most 64 are read",
+    "-" + "9" * 65: "a number of 65 digits",
+    "0." + "3" * 200: "a number of 201 digits",
+    "9" * 5000: "a number of 5,000 digits",
+    "1e999": "1e999 is beyond what a float holds",
+    "-1.5E+400": "-1.5E+400 is beyond what a float holds",
+    "2e-400": "2e-400 is nearer to 0 than a float can be",
+    "NaN": "NaN is not a finite number",
+    "Infinity": "Infinity is not a finite number",
+    "-Infinity": "-Infinity is not a finite number",
+}
+RIGHT = ["0", "-1", "9" * 64, "0." + "1" * 60, "1.7976931348623157e308", "5e-324", "0e-999", "-0.0", "1E5"]
+
+
+def test_a_number_that_is_too_much_is_a_problem_at_its_place(workshop: Workshop) -> None:
+    lines = [f'  "{i}": ["{number} in a text", {{"accuracy": {number}}}],' for i, number in enumerate(WRONG)]
+    text = "\n".join(["{", *lines, '  "last": 1', "}"])
+    for name in ("metrics", "params"):
+        (workshop.adder / f"{name}.json").write_text(text)
+    workshop.manifest(metrics="metrics.json", params="params.json")
+    workshop.commit()
+    for done in (workshop.gitreg("check"), workshop.gitreg("check", "--base", "HEAD~1")):
+        assert done.returncode == 1
+        for name in ("metrics", "params"):
+            for line, (number, said) in enumerate(WRONG.items(), 2):
+                column = lines[line - 2].rindex(number) + 1
+                assert f"models/adder/{name}.json:{line}:{column}: {said}" in done.stderr + done.stdout
+    for verb in (["compare", "adder", "adder"], ["diff", "adder", "adder"], ["show", "adder"], ["list"]):
+        assert workshop.gitreg(*verb).returncode in (0, 1), verb
+
+
+def test_every_other_number_is_read_by_all(workshop: Workshop) -> None:
+    values = ", ".join(f'"a{i}": {number}' for i, number in enumerate(RIGHT))
+    (workshop.adder / "metrics.json").write_text(f"{{{values}}}")
+    workshop.manifest(metrics="metrics.json")
+    workshop.commit()
+    assert workshop.gitreg("check").returncode == 0
+    assert workshop.gitreg("apply").returncode == 0
+    assert workshop.gitreg("compare", "adder", "adder@1.0.0").returncode == 0
+    tests = " AND ".join(f"metrics.a{i} >= -1e308" for i in range(len(RIGHT)))
+    assert "adder" in workshop.gitreg("search", tests, "--order-by", "metrics.a2").stdout
+
+
+def test_what_was_registered_with_such_a_number_is_read_and_passes_no_gate(workshop: Workshop) -> None:
+    """An older gitreg let it through; a text is no number, so no bound holds for it."""
+    (workshop.adder / "metrics.json").write_text(f'{{"accuracy": {LONG}, "f1": 0.5}}')
+    workshop.manifest(metrics="metrics.json")
+    file = workshop.root / "registry.yaml"
+    file.write_text(
+        file.read_text().replace("staging: {}", "staging: {gates: [{metric: accuracy, min: 0.90}]}")
+    )
+    assert "min: 0.90" in file.read_text()
+    workshop.commit()
+    run("git", "tag", "-a", "adder@v1.0.0", "-m", "by hand", cwd=workshop.root)
+    for verb in (
+        ["list"],
+        ["show", "adder"],
+        ["compare", "adder", "adder@1.0.0"],
+        ["search", "metrics.f1 > 0"],
+    ):
+        done = workshop.gitreg(*verb)
+        assert done.returncode == 0, (verb, done.stderr)
+    assert workshop.gitreg("site", "build", "-o", workshop.root.parent / "page").returncode == 0
+    done = workshop.gitreg("promote", "adder", "staging", "--apply")
+    assert done.returncode == 1 and "accuracy" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("m.yaml", f"a: 1\nb:\n  - {LONG}\n", "3:5"),
+        ("m.yaml", "a: 1\nb: .inf\n", "2:4"),
+        ("m.yaml", "a: 1\nb: 1e999\n", "2:4"),
+        ("m.toml", f"a = 1 # {LONG}\nb = {LONG}\n", "2:5"),
+        ("m.toml", "a = 1\n[t]\nb = nan\nc = 'nan inf'\n", "3:5"),
+        ("m.toml", f"a = 1_000\nb = {'1_000_' * 30}0\n", "2:5"),
+    ],
+)
+def test_yaml_and_toml_have_the_same_bounds(name: str, text: str, place: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InvalidFiles) as caught:
+        datafiles.read_values(tmp_path / name, name, finite=True)
+    assert str(caught.value.problems[0]).startswith(f"{name}:{place}: ")
+
+
+def test_numbers_in_manifests_gates_and_samples_have_bounds_too(workshop: Workshop) -> None:
+    manifest = workshop.adder / "model.yaml"
+    said = manifest.read_text()
+    for key, value in {
+        "metrics": f'{{"a": {LONG}}}',
+        "params": '{"a": .nan}',
+        "batching": f'{{"max_batch_size": {LONG}}}',
+    }.items():
+        manifest.write_text(said.rstrip().removesuffix("}") + f', "{key}": {value}}}\n')
+        done = workshop.gitreg("check")
+        assert done.returncode == 1 and "models/adder/model.yaml:" in done.stderr, (key, done.stderr)
+    manifest.write_text(said.replace('"shape": [\n          2', f'"shape": [\n          {LONG}'))
+    assert LONG in manifest.read_text() and workshop.gitreg("check").returncode == 1
+    manifest.write_text(said)
+    for number, code in {LONG: 1, "1e400": 1, "1e39": 1, "1": 0}.items():
+        (workshop.adder / "samples.json").write_text(f'[{{"x": [1, {number}]}}]')
+        done = workshop.gitreg("check")
+        assert done.returncode == code, (number, done.stderr)
+        assert code == 0 or "models/adder/samples.json:1:" in done.stderr
+    file = workshop.root / "registry.yaml"
+    text = file.read_text()
+    for number in (LONG, ".nan", "-.inf", "1e999"):
+        file.write_text(text.replace("staging: {}", f"staging: {{gates: [{{metric: a, min: {number}}}]}}"))
+        done = workshop.gitreg("check")
+        assert done.returncode == 1 and "registry.yaml:" in done.stderr, (number, done.stderr)
+
+
+def test_a_search_for_numbers_takes_time_in_proportion() -> None:
+    for text in ("1" * 200_000, "1." * 100_000, "1e" * 100_000, '"' * 100_000, "'" * 99_999, "-" * 200_000):
+        list(numerals.mistakes(text))
+    assert [place[:2] for place in numerals.mistakes('"a\\"NaN" NaN\n-inf')] == [(1, 10), (2, 1)]
+
+
+# Arrays -------------------------------------------------------------------------------------------
+
+
+def npy(header: str, data: bytes = b"", version: bytes = b"\1\0") -> bytes:
+    raw = header.encode("latin-1") + b"\n"
+    return b"\x93NUMPY" + version + struct.pack("<H" if version == b"\1\0" else "<I", len(raw)) + raw + data
+
+
+def npy_of(array: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
+
+
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def says(descr: str, shape: str, fortran: str = "False") -> str:
+    return f"{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}, }}"
+
+
+def encrypted(data: bytes) -> bytes:
+    raw = bytearray(data)
+    raw[raw.index(b"PK\1\2") + 8] |= 1
+    return bytes(raw)
+
+
+def damaged(data: bytes) -> bytes:
+    raw = bytearray(data)
+    raw[60] ^= 0xFF
+    return bytes(raw)
+
+
+FINE = npy_of(np.array([[1, 2], [3, 4]], np.int32))
+BAD = {
+    "a header that promises 8 TB": zipped({"x.npy": npy(says("'<f8'", "(1000000000000,)"))}),
+    "a header that promises more than the file": zipped({"x.npy": npy(says("'<i4'", "(3, 2)"), bytes(16))}),
+    "a header that promises less than the file": zipped({"x.npy": npy(says("'<i4'", "(1, 2)"), bytes(16))}),
+    "a negative length": zipped({"x.npy": npy(says("'<i4'", "(-1, -2)"), bytes(8))}),
+    "a length that is no number": zipped({"x.npy": npy(says("'<i4'", "('a', 2)"), bytes(8))}),
+    "no samples of endless length": zipped({"x.npy": npy(says("'<i4'", "(1000000000000, 0)"))}),
+    "strings without bytes": zipped({"x.npy": npy(says("'<U0'", "(1000000000000,)"))}),
+    "an item of 8 EB": zipped({"x.npy": npy(says("'<U2000000000000000000'", "(1,)"))}),
+    "a dtype that is none": zipped({"x.npy": npy(says("'nonsense'", "(1,)"))}),
+    "objects": zipped({"x.npy": npy_of(np.array([{}, []], object))}),
+    "objects in fields": zipped({"x.npy": npy(says("[('a', 'O')]", "(1,)"), bytes(8))}),
+    "named fields": zipped({"x.npy": npy_of(np.zeros(2, [("a", "i4")]))}),
+    "names that are not latin": zipped({"x.npy": npy_of(np.zeros(2, [("\u03b1", "i4")]))}),
+    "a header that is no dict": zipped({"x.npy": npy("[1, 2]", bytes(8))}),
+    "a header of calls": zipped({"x.npy": npy("__import__('os').system('true')")}),
+    "a header that nests": zipped({"x.npy": npy("(" * 5000)}),
+    "a header of 60 kB": zipped({"x.npy": npy(" " * 60_000)}),
+    "a header that is cut off": zipped({"x.npy": FINE[:30]}),
+    "an unknown version": zipped({"x.npy": b"\x93NUMPY\x09\x00" + bytes(50)}),
+    "no .npy at all": zipped({"x.npy": b"hello"}),
+    "an empty member": zipped({"x.npy": b""}),
+    "another ending": zipped({"x.txt": FINE}),
+    "a member without a name": zipped({".npy": FINE}),
+    "no member": zipped({}),
+    "a .npy that is called .npz": FINE,
+    "a text": b"hello",
+    "nothing": b"",
+    "a cut-off zip": zipped({"x.npy": FINE})[:-8],
+    "a directory that says 4 GB": zipped({"x.npy": FINE})[:-10] + b"\xff\xff\xff\x7f" + bytes(6),
+    "bzip2": zipped({"x.npy": FINE}, zipfile.ZIP_BZIP2),
+    "lzma": zipped({"x.npy": FINE}, zipfile.ZIP_LZMA),
+    "an unknown compression": zipped({"x.npy": FINE}).replace(
+        b"PK\1\2\x14\x03\x14\0\0\0\x08\0", b"PK\1\2\x14\x03\x14\0\0\0\x63\0"
+    ),
+    "encrypted": encrypted(zipped({"x.npy": FINE})),
+    "broken content": damaged(zipped({"x.npy": FINE + bytes(99)})),
+    "1,001 arrays": zipped({f"x{i}.npy": npy_of(np.zeros(1)) for i in range(1001)}),
+    "arrays of different lengths": zipped({"x.npy": FINE, "y.npy": npy_of(np.zeros(3))}),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_an_odd_npz_is_a_problem_and_nothing_more(what: str, tmp_path: Path) -> None:
+    (tmp_path / "samples.npz").write_bytes(BAD[what])
+    with pytest.raises(InvalidFiles) as caught:
+        datafiles.plain_samples(tmp_path / "samples.npz", "models/m/samples.npz")
+    assert str(caught.value.problems[0]).startswith("models/m/samples.npz: ")
+
+
+def limited(megabytes: int) -> Any:
+    size = megabytes << 20
+    return lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+@pytest.mark.parametrize("what", ["one array", "many arrays", "members in each other"])
+def test_a_small_file_of_gigabytes_is_refused_before_it_is_unpacked(what: str, workshop: Workshop) -> None:
+    big = npy(says("'<i4'", f"({1 << 26}, 2)")) + bytes(1 << 20)  # never whole: its directory lies
+    file = workshop.adder / "samples.npz"
+    if what == "one array":
+        with (
+            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+            archive.open("x.npy", "w", force_zip64=True) as out,
+        ):
+            out.write(npy(says("'<i4'", f"({3 << 27}, 2)")))
+            for _ in range(3 << 10):
+                out.write(bytes(1 << 20))
+        assert file.stat().st_size < 4 << 20
+    elif what == "many arrays":
+        part = npy(says("'<i4'", f"({1 << 20}, 2)")) + bytes(8 << 20)
+        file.write_bytes(zipped({f"x{i}.npy": part for i in range(33)}))
+    else:
+        raw = zipped({f"x{i:03}.npy": big for i in range(2)})
+        file.write_bytes(raw)
+    workshop.manifest(sample_data="samples.npz")
+    done = workshop.gitreg("check", preexec_fn=limited(2000))
+    assert done.returncode == 1, done.stderr
+    assert "at most 268,435,456 are read" in done.stderr or "which are" in done.stderr
+
+
+def test_what_numpy_writes_is_read_as_numpy_reads_it(tmp_path: Path) -> None:
+    chance = np.random.default_rng(3)
+    arrays = {
+        "plain": chance.normal(size=(3, 4)).astype(np.float32),
+        "fortran": np.asfortranarray(chance.integers(0, 9, (3, 4, 5))),
+        "big": chance.integers(0, 9, (3, 2)).astype(">i8"),
+        "strings": np.array(["a", "b\u00e9", ""]),
+        "bytes": np.array([b"a", b"\xff", b""]),
+        "flags": np.array([True, False, True]),
+        "half": np.array([1, 2, 3], np.float16),
+        "complex": np.array([1j, 2, 3]),
+        "scalar": np.float64(3),
+        "empty": np.zeros((3, 0)),
+        "nan": np.array([np.nan, np.inf, 1]),
+    }
+    for save in (np.savez, np.savez_compressed):
+        save(tmp_path / "a.npz", **arrays)
+        with open(tmp_path / "a.npz", "rb") as stream:
+            found = npz.read(stream)
+        with np.load(tmp_path / "a.npz") as wanted:
+            assert list(found) == wanted.files
+            for name in found:
+                assert found[name].dtype == wanted[name].dtype and found[name].shape == wanted[name].shape
+                assert found[name].tobytes() == wanted[name].tobytes()
+
+
+def test_evaluate_reads_such_files_with_the_same_care(workshop: Workshop) -> None:
+    (workshop.root / "held.npz").write_bytes(BAD["a header that promises 8 TB"])
+    done = gitreg("evaluate", "adder", "--data", "held.npz", cwd=workshop.root)
+    assert done.returncode == 1 and "error: held.npz: not an .npz of plain arrays" in done.stderr, done.stderr
+
+
+def test_json_of_good_numbers_is_not_searched_for_bad_ones() -> None:
+    assert not numerals.is_suspect(json.dumps([0.1 + i / 7 for i in range(1000)]))
