@@ -45,7 +45,12 @@ class Built:
     native: dict[str, Any] = field(default_factory=dict)
 
 
-def package(parts: Parts, places: Mapping[str, Path], beside: Path, timeout: float | None = None) -> Built:
+def package(
+    parts: Parts,
+    places: Mapping[str, Path],
+    beside: Path,
+    conditions: isolation.Conditions = isolation.USUAL,
+) -> Built:
     """Build packages of one model: all of them, or none.
 
     Args:
@@ -53,7 +58,7 @@ def package(parts: Parts, places: Mapping[str, Path], beside: Path, timeout: flo
         places: format -> destination; a folder that is not there, is empty, or holds a package that
             gitreg made and nobody changed.
         beside: the folder in which they are laid out first; on the same file system.
-        timeout: seconds that the model may take in each test; None for the default.
+        conditions: what the model may take in each test, and see.
 
     Raises:
         Refused: a destination holds something of someone else's.
@@ -71,7 +76,7 @@ def package(parts: Parts, places: Mapping[str, Path], beside: Path, timeout: flo
         for kind, files in contents.items():
             lay(files, new / kind)
         if parts.entry:
-            _test(parts, contents, new, built, timeout)
+            _test(parts, contents, new, built, conditions)
         else:
             for kind, files in contents.items():
                 seal(kind, parts, files, new / kind)
@@ -85,7 +90,11 @@ def package(parts: Parts, places: Mapping[str, Path], beside: Path, timeout: flo
 
 
 def _test(
-    parts: Parts, contents: dict[str, Contents], new: Path, built: Built, timeout: float | None
+    parts: Parts,
+    contents: dict[str, Contents],
+    new: Path,
+    built: Built,
+    conditions: isolation.Conditions,
 ) -> None:
     """Load, ask and (the raw package) save the model from each package alone, in processes of their own.
 
@@ -100,7 +109,7 @@ def _test(
     gate = isolation.Gate()
     with ThreadPoolExecutor(len(contents)) as pool:
         running = {
-            kind: pool.submit(isolation.run, task(kind, parts, new / kind), timeout, gate)
+            kind: pool.submit(isolation.run, task(kind, parts, new / kind), conditions, gate)
             for kind in contents
         }
         try:
@@ -219,7 +228,7 @@ def task(kind: str, parts: Parts, folder: Path) -> isolation.Task:
     )
 
 
-def free_answers(parts: Parts, folder: Path, timeout: float | None = None) -> list[dict[str, Array]]:
+def free_answers(parts: Parts, folder: Path, conditions: isolation.Conditions) -> list[dict[str, Array]]:
     """What a model answers to its samples, whatever it is: for inferring the schema of its outputs.
 
     Args:
@@ -230,14 +239,14 @@ def free_answers(parts: Parts, folder: Path, timeout: float | None = None) -> li
     """
     whole("raw", parts, folder)
     outcome = isolation.run(
-        replace(task("raw", parts, folder), save=False, compare=False, free=True), timeout
+        replace(task("raw", parts, folder), save=False, compare=False, free=True), conditions
     )
     if outcome.error:
         raise failure(parts, outcome)
     return outcome.answers
 
 
-def described(parts: Parts, folder: Path, timeout: float | None = None) -> dict[str, Any]:
+def described(parts: Parts, folder: Path, conditions: isolation.Conditions) -> dict[str, Any]:
     """What a model of a type with a loader of its own says of itself: see `Flavored.describe`.
 
     Args:
@@ -248,7 +257,7 @@ def described(parts: Parts, folder: Path, timeout: float | None = None) -> dict[
     """
     whole("raw", parts, folder)
     one = replace(task("raw", parts, folder), save=False, compare=False, describe=True)
-    outcome = isolation.run(one, timeout)
+    outcome = isolation.run(one, conditions)
     if outcome.error:
         raise failure(parts, outcome)
     return outcome.described

@@ -97,10 +97,10 @@ def convert(registry: Registry, reference: str, asked: Asked, timeout: float | N
     with registry.holding(reference) as (held, model), registry.scratch() as place:
         parts, manifest = held.workbench.parts(model)
         _refuse(parts)
-        limit = held.workbench.limit(timeout)
+        conditions = held.workbench.conditions(timeout)
         onnx = place / f"{parts.name}.onnx"
-        originals = _original(parts, place, onnx, asked.opset, limit)
-        others = _answers_of(parts, onnx, place, limit)
+        originals = _original(parts, place, onnx, asked.opset, conditions)
+        others = _answers_of(parts, onnx, place, conditions)
         done = Converted(parts.name, parts.version, len(parts.samples), [])
         assert parts.schema
         done.differences = differences(parts.schema, originals, others, asked)
@@ -144,7 +144,7 @@ def _refuse(parts: Parts) -> None:
 
 
 def _original(
-    parts: Parts, place: Path, onnx: Path, opset: int | None, limit: float
+    parts: Parts, place: Path, onnx: Path, opset: int | None, conditions: isolation.Conditions
 ) -> Sequence[Mapping[str, Array]]:
     """Ask the model its samples and write it as ONNX, in one isolated process."""
     builder.whole("raw", parts, place / "original")
@@ -155,7 +155,7 @@ def _original(
         convert=str(onnx),
         opset=opset,
     )
-    outcome = isolation.run(task, limit)
+    outcome = isolation.run(task, conditions)
     if outcome.error:
         failed = builder.failure(parts, outcome)
         hint = failed.hint
@@ -165,7 +165,9 @@ def _original(
     return outcome.answers
 
 
-def _answers_of(parts: Parts, onnx: Path, place: Path, limit: float) -> Sequence[Mapping[str, Array]]:
+def _answers_of(
+    parts: Parts, onnx: Path, place: Path, conditions: isolation.Conditions
+) -> Sequence[Mapping[str, Array]]:
     """What ONNX Runtime answers to the same samples."""
     assert parts.schema
     other = Parts(
@@ -176,7 +178,7 @@ def _answers_of(parts: Parts, onnx: Path, place: Path, limit: float) -> Sequence
         samples=parts.samples,
         batching=Batching(parts.batching.max_batch_size > 0, parts.batching.max_batch_size),
     )
-    return builder.free_answers(other, place / "converted", limit)
+    return builder.free_answers(other, place / "converted", conditions)
 
 
 def differences(

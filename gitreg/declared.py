@@ -113,7 +113,11 @@ class Manifest:
 
 @dataclass(frozen=True)
 class RegistryFile:
-    """`registry.yaml`."""
+    """`registry.yaml`.
+
+    Attributes:
+        environment: names of variables that models may see besides those of `environment.allowed`.
+    """
 
     name: str
     models: str = "models/*/model.yaml"
@@ -122,6 +126,7 @@ class RegistryFile:
     formats: tuple[str, ...] = ("triton", "raw")
     timeout: float = DEFAULT_TIMEOUT
     require: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class _Evaluator:
         self.schema: ModelSchema = manifest.schema
         roots = [registry.root / folder for folder in (*manifest.code, manifest.folder, "")]
         self.paths = (*asked.paths, *([] if registry.bare else roots))
-        self.limit = asked.timeout or isolation.environment_timeout() or there.file.timeout
+        self.conditions = there.workbench.conditions(asked.timeout)
 
     def evaluated(self) -> Evaluation:
         """Data -> rows -> answers -> metrics."""
@@ -142,7 +142,7 @@ class _Evaluator:
         if not heldout.is_function(self.asked.data):
             return heldout.read(Path(self.asked.data))
         with self.registry.scratch() as folder:
-            return heldout.call(self.asked.data, self.paths, folder, self.limit)
+            return heldout.call(self.asked.data, self.paths, folder, self.conditions)
 
     # Answers ------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class _Evaluator:
             return {o.name: self._collected(folder, o.name, groups, count) for o in self.schema.output_schema}
 
         batch = self.manifest.batching.max_batch_size or 1
-        return self.there.workbench.answer(self.manifest.name, blocks, batch, self.limit, collect)
+        return self.there.workbench.answer(self.manifest.name, blocks, batch, self.asked.timeout, collect)
 
     def _collected(self, folder: Path, output: str, groups: Sequence[Rows], count: int) -> Array:
         import numpy as np
@@ -235,7 +235,7 @@ class _Evaluator:
                     arrays.write(file, _bytes(array))
                     given[which][side.output] = str(file)
             out = isolation.Call(metric, tuple(self.paths), given, folder)
-            values = heldout.run(out, self.limit).described["values"]
+            values = heldout.run(out, self.conditions).described["values"]
         own = metric.rpartition(":")[2]
         return {_named(name, own, str(key)): float(value) for key, value in values.items()}
 

@@ -102,7 +102,7 @@ def _series(series: Any) -> Any:
     return [None if gone else value for gone, value in zip(missing, values, strict=True)]
 
 
-def call(function: str, paths: Sequence[Path], folder: Path, timeout: float | None) -> Table:
+def call(function: str, paths: Sequence[Path], folder: Path, conditions: isolation.Conditions) -> Table:
     """The columns that a function gives, called in an isolated process.
 
     Args:
@@ -111,7 +111,7 @@ def call(function: str, paths: Sequence[Path], folder: Path, timeout: float | No
     Raises:
         ModelFailed: it could not be imported, failed, or gave something else.
     """
-    outcome = run(isolation.Call(function, tuple(paths), None, folder), timeout)
+    outcome = run(isolation.Call(function, tuple(paths), None, folder), conditions)
     columns: dict[str, Any] = {}
     for i, (_, name, _) in enumerate(outcome.described["columns"]):
         if name in columns:
@@ -121,13 +121,13 @@ def call(function: str, paths: Sequence[Path], folder: Path, timeout: float | No
     return _table(columns, function)
 
 
-def run(call: isolation.Call, timeout: float | None) -> isolation.Outcome:
+def run(call: isolation.Call, conditions: isolation.Conditions) -> isolation.Outcome:
     """Call a function of the user's.
 
     Raises:
         ModelFailed: it failed; the message has its traceback, and what it printed.
     """
-    outcome = isolation.run(call, timeout)
+    outcome = isolation.run(call, conditions)
     if not outcome.error:
         return outcome
     text = outcome.error

@@ -147,7 +147,7 @@ def _describe(registry: Registry, model: Unknown, found: Found) -> None:
     """What a file knows of itself."""
     parts = _parts(registry, model, ModelSchema())
     with registry.scratch() as place:
-        said = builder.described(parts, place / "raw")
+        said = builder.described(parts, place / "raw", registry.workbench.conditions(None))
     found.options = dict(said.get("options") or {})
     found.batched = bool(said.get("batched", True))
     found.requirements = [str(one) for one in said.get("requirements") or ()]
@@ -212,7 +212,7 @@ def _answers(
     parts = replace(_parts(registry, model, replace(schema, output_schema=[]), found), samples=samples)
     try:
         with registry.scratch() as place:
-            answers = builder.free_answers(parts, place / "raw")
+            answers = builder.free_answers(parts, place / "raw", registry.workbench.conditions(None))
     except GitregError as error:
         raise Refused(
             f"the outputs cannot be inferred: {error.message}",

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitreg import environment
 from gitreg.declared import DEFAULT_TIMEOUT
 from gitreg.errors import Outside, Usage
 from gitreg.model import ModelSchema
@@ -74,6 +75,26 @@ class Task:
     opset: int | None = None
     blocks: tuple[Block, ...] = ()
     batch: int = 1
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a child may take, and see of this machine.
+
+    Attributes:
+        timeout: seconds for everything together; None for GITREG_TIMEOUT, else 120.
+        passed: names of variables that it gets besides those of `environment.allowed`.
+    """
+
+    timeout: float | None = None
+    passed: tuple[str, ...] = ()
+
+    def digest(self) -> str:
+        """What of them may change a model's answers; empty for what is usual."""
+        return environment.digest(os.environ, self.passed) if self.passed else ""
+
+
+USUAL = Conditions()
 
 
 @dataclass(frozen=True)
@@ -167,29 +188,29 @@ class Gate:
         return self._open
 
 
-def run(task: Task | Call, timeout: float | None = None, gate: Gate | None = None) -> Outcome:
+def run(task: Task | Call, conditions: Conditions = USUAL, gate: Gate | None = None) -> Outcome:
     """Run a task in a fresh process of this interpreter, and end every process it leaves behind.
 
     Args:
-        timeout: seconds for everything together; None for GITREG_TIMEOUT, else 120.
         gate: the child starts and imports at once, and loads the artifact when this opens.
     """
-    limit = timeout or environment_timeout() or DEFAULT_TIMEOUT
     try:
         with tempfile.TemporaryDirectory(prefix="gitreg-") as name:
-            return _run(task, Path(name), limit, gate)
+            return _run(task, Path(name), conditions, gate)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         raise _no_space(Path(tempfile.gettempdir())) from error
 
 
-def _run(task: Task | Call, folder: Path, limit: float, gate: Gate | None) -> Outcome:
-    (folder / "work").mkdir()
+def _run(task: Task | Call, folder: Path, conditions: Conditions, gate: Gate | None) -> Outcome:
+    limit = conditions.timeout or environment_timeout() or DEFAULT_TIMEOUT
+    for name in ("work", "home"):
+        (folder / name).mkdir(0o700)
     (folder / "task.json").write_text(json.dumps(_written(task)))
     pipe, hold = os.pipe()
     try:
-        process = _start(folder, pipe)
+        process = _start(folder, pipe, conditions)
         try:
             late = _wait(process, hold, limit, gate)
         finally:
@@ -204,7 +225,7 @@ def _no_space(place: Path) -> Outside:
     return Outside(f"no space left in {place}", "free some space, or have TMPDIR name another place")
 
 
-def _start(folder: Path, pipe: int) -> subprocess.Popen[bytes]:
+def _start(folder: Path, pipe: int, conditions: Conditions) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-I", "-B", "-u"]
     with open(folder / "printed", "wb") as printed:
         process = subprocess.Popen(
@@ -215,7 +236,7 @@ def _start(folder: Path, pipe: int) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             pass_fds=[pipe],
             start_new_session=True,
-            env=_environment(folder),
+            env=_environment(folder, conditions.passed),
         )
     _LIVE.add(process)
     return process
@@ -241,10 +262,10 @@ def end_all() -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """The parent's environment without what would let code in from elsewhere, or Git's own state."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "GIT_"))}
-    return {**kept, "TMPDIR": str(folder / "work"), _MARK: str(folder)}
+def _environment(folder: Path, passed: tuple[str, ...]) -> dict[str, str]:
+    """What is allowed and passed of the parent's variables, and folders of the child's own."""
+    own = {"HOME": str(folder / "home"), "TMPDIR": str(folder / "work"), _MARK: str(folder)}
+    return {**environment.allowed(os.environ, passed), **own}
 
 
 def _end(process: subprocess.Popen[bytes], folder: Path) -> None:

@@ -213,6 +213,7 @@ def registry_of(document: Document, problems: list[Problem]) -> RegistryFile:
         formats=tuple(build.get("formats", RegistryFile.formats)),
         timeout=float(build.get("timeout", RegistryFile.timeout)),
         require=tuple(said.get("require", ())),
+        environment=tuple(build.get("environment", ())),
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, source
+from gitreg import builder, environment, isolation, source
 from gitreg.declared import Batching
 from gitreg.errors import Refused
 from gitreg.model import Model, ModelSchema, StorageType
@@ -36,13 +36,19 @@ _TRITON_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}\Z")
 class CustomTritonPackager:
     """Packages models that extend `gitreg.Model`.
 
-    Holds no state but its one setting, and touches no global state, so it can be used in an
+    Holds no state but its settings, and touches no global state, so it can be used in an
     orchestrator's tasks and in parallel processes and threads.
 
     Args:
         custom_batch_processing: False: `predict` sees single samples of exactly the schema's shape,
             and Triton batches around it. True: it gets a leading batch dimension.
+
+    Attributes:
+        pass_env: names of environment variables that models see when they are tested; most are hidden
+            from them.
     """
+
+    pass_env: Sequence[str] = ()
 
     def __init__(self, custom_batch_processing: bool = False) -> None:
         self.custom_batch_processing = custom_batch_processing
@@ -85,7 +91,7 @@ class CustomTritonPackager:
         if model_name and not _TRITON_NAME.match(model_name):
             raise Refused(f"model_name {model_name!r}: letters, digits, '.', '_' and '-' are expected")
         parts = _replaced(parts, name=model_name or parts.name, revision=model_revision)
-        return _package("triton", parts, dest_model_path)
+        return _package("triton", parts, dest_model_path, self.pass_env)
 
     def create_raw_model_package(
         self,
@@ -126,7 +132,7 @@ class CustomTritonPackager:
         if mistakes:
             raise Refused("\n".join(mistakes))
         parts = _replaced(parts, samples=tuple(dict(s) for s in samples), requirements=lines)
-        return _package("raw", parts, dest_model_path)
+        return _package("raw", parts, dest_model_path, self.pass_env)
 
     def _parts(
         self,
@@ -195,14 +201,17 @@ def _requirements(said: list[str] | str | os.PathLike[str] | None) -> tuple[str,
     return tuple(said)
 
 
-def _package(kind: str, parts: Parts, destination: str | os.PathLike[str] | None) -> str:
+def _package(
+    kind: str, parts: Parts, destination: str | os.PathLike[str] | None, passed: Sequence[str]
+) -> str:
+    conditions = isolation.Conditions(passed=environment.checked(passed))
     if destination:
         place = Path(destination).absolute()
-        builder.package(parts, {kind: place}, place.parent)
+        builder.package(parts, {kind: place}, place.parent, conditions)
         return str(place)
     folder = Path(tempfile.mkdtemp(prefix="gitreg-"))
     try:
-        builder.package(parts, {kind: folder / parts.name}, folder)
+        builder.package(parts, {kind: folder / parts.name}, folder, conditions)
     except BaseException:
         folder.rmdir()
         raise

@@ -109,6 +109,7 @@ def at(
         other = Registry(place / "at" / git.prefix(registry.root), registry.place.offline)
         registry.store.lend(other.root)
         other.tags_of = registry.tags_of
+        other.passed = registry.passed  # the registry here decides, and no earlier commit of it
         other.memo = memo.Memo(None, "")  # what holds of files here does not hold of files there
         other.store.hashes = registry.store.hashes
         yield other
@@ -165,6 +166,7 @@ def laid(registry: Registry, commit: str, place: Path, model: str | None) -> Reg
     other = Registry(place / registry.prefix)
     other.place = registry.place
     other.tags_of = registry.tags_of
+    other.passed = registry.passed
     other.memo = memo.Memo(None, "")
     source = registry.place.folder / registry.prefix if registry.place.folder else None
     dvcsettings.settle(other.root, caches.place("artifacts") / registry.place.key, source)

@@ -14,6 +14,7 @@ from gitreg import (
     checker,
     demands,
     doors,
+    environment,
     folders,
     isolation,
     places,
@@ -52,17 +53,24 @@ class Registry(WorkTree):
         path: any folder in it; the folder of a bare repository; or an address that Git takes, with
             `#subdirectory=FOLDER` where the registry is not at the top.
         offline: use no network; by default as `GITREG_OFFLINE` says.
+        pass_env: environment variables that its models see besides those that `build.environment` in
+            registry.yaml names, and those in which no secrets are.
 
     Raises:
+        Usage: `pass_env` has what is no name of a variable, or one that cannot be passed.
         Refused: there is no registry.yaml at `path` or above it; or Git should not be given this address.
         Outside: the repository cannot be reached, and was not cloned before.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | places.Place = ".", offline: bool | None = None
+        self,
+        path: str | os.PathLike[str] | places.Place = ".",
+        offline: bool | None = None,
+        pass_env: Sequence[str] = (),
     ) -> None:
         found = path if isinstance(path, places.Place) else places.find(path, offline)
         super().__init__(found.root, found.bare, found.prefix)
+        self.pass_env = environment.checked(pass_env)
         self.place = found
 
     # What there is ------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def _problem(problem: Problem) -> Iterator[str]:
 
 def _policies(review: Review) -> Iterator[str]:
     """What registry.yaml asks for from now on."""
-    if not review.policies:
+    if not review.policies and not review.build:
         return
     yield "## Policy"
     yield ""
@@ -105,6 +105,7 @@ def _policies(review: Review) -> Iterator[str]:
         yield f"- stage {code(one.stage)}{word}"
         yield from (f"  - no longer asks: {text(line)}" for line in before if line not in after)
         yield from (f"  - asks: {text(line)}" for line in after if line not in before)
+    yield from (f"- {text(line)}" for line in review.build)
     yield ""
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitreg import checker, demands, doors, gates, git, planner, rules, uncommitted
+from gitreg.declared import RegistryFile
 from gitreg.effects import Effects, ModelReview
 from gitreg.errors import GitregError, Outside, Problem, Refused
 from gitreg.git import refs
@@ -44,6 +45,7 @@ class Review:
         base: the commit that it starts from: where it left the branch it is to be merged into.
         commit: the last commit of the change.
         policies: what changes in registry.yaml's stages.
+        build: what changes in its `build` of what models may see, a line each.
         uncommitted: files that were checked as they lie here, and are in no commit yet.
         planned: what the merge will record; None where the files are too broken for a plan.
     """
@@ -53,6 +55,7 @@ class Review:
     report: CheckReport
     models: list[ModelReview] = field(default_factory=list)
     policies: list[PolicyReview] = field(default_factory=list)
+    build: list[str] = field(default_factory=list)
     uncommitted: list[str] = field(default_factory=list)
     planned: Planned | None = None
 
@@ -103,7 +106,20 @@ class Reviewer:
     def review(
         self, run: bool, timeout: float | None, progress: Callable[[str], None] | None = None
     ) -> Review:
-        """Check what changed, and say what it does."""
+        """Check what changed, and say what it does.
+
+        A change cannot let its own models see more: they are passed the variables that the base names, too.
+        """
+        whole = self.registry.passed
+        here = self.registry.file.environment
+        said = [name for name in here if name in self._base_file().environment]
+        self.registry.passed = tuple(dict.fromkeys((*self.registry.pass_env, *said)))
+        try:
+            return self._review(run, timeout, progress)
+        finally:
+            self.registry.passed = whole
+
+    def _review(self, run: bool, timeout: float | None, progress: Callable[[str], None] | None) -> Review:
         report = CheckReport(0)
         review = Review(self.base, self.commit, report)
         found: list[checker.Checked] = []
@@ -128,7 +144,7 @@ class Reviewer:
         told = {(one.named.name, one.file) for one in found if one.named}
         told |= {(name, gone.get(name, "")) for name in {*gone, *stages} - names}
         review.models = [effects.of(*one) for one in sorted(told)]
-        review.policies = self._policies()
+        review.policies, review.build = self._policies(), self._build()
         self._plan(review, names | set(stages))
         report.problems = checker.sorted_problems(report.problems)
         return review
@@ -259,6 +275,21 @@ class Reviewer:
         }
         return [PolicyReview(stage, *both) for stage, both in said.items() if both[0] != both[1]]
 
+    def _base_file(self) -> RegistryFile:
+        """registry.yaml of the base; an empty one where there was none, or it was broken."""
+        try:
+            return self.old.file
+        except GitregError:
+            return RegistryFile("")
+
+    def _build(self) -> list[str]:
+        """What models may see from the merge on, and may not any more."""
+        if REGISTRY_FILE not in self.changed:
+            return []
+        old, new = self._base_file().environment, self.registry.file.environment
+        more = [f"models see the variable {name} from the merge on" for name in new if name not in old]
+        return more + [f"models no longer see the variable {name}" for name in old if name not in new]
+
     def _plan(self, review: Review, models: set[str]) -> None:
         """The plan of the merge; what it refuses are problems of this change."""
         try:
@@ -296,5 +327,6 @@ def as_data(review: Review) -> dict[str, Any]:
         "commit": review.commit,
         "changes": [asdict(one) for one in review.models],
         "policies": [asdict(one) for one in review.policies],
+        "build": review.build,
         "plan": planner.as_data(review.planned) if review.planned else None,
     }

@@ -16,10 +16,11 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gitreg import environment
 from gitreg.errors import Outside, Refused
 
 _READY_SECONDS = 120.0
@@ -110,7 +111,12 @@ def _stub(pytriton: Path) -> Path:
 
 @contextlib.contextmanager
 def serve(
-    triton: Triton, repository: Path, ports: Ports, log: Path, ready_seconds: float = _READY_SECONDS
+    triton: Triton,
+    repository: Path,
+    ports: Ports,
+    log: Path,
+    ready_seconds: float = _READY_SECONDS,
+    passed: Sequence[str] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server over a model repository until the block ends; it is ready when the block starts.
 
@@ -119,6 +125,7 @@ def serve(
 
     Args:
         log: receives what the server prints.
+        passed: names of variables that the server and its models see, besides `environment.allowed`.
 
     Raises:
         Outside: it does not become ready; the message has its reasons.
@@ -129,7 +136,7 @@ def serve(
         with open(log, "wb") as output:
             process = subprocess.Popen(
                 command,
-                env=_environment(triton),
+                env=_environment(triton, Path(name), passed),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -175,20 +182,25 @@ def _backends(wheel: Path, scratch: Path) -> Path:
     return ours.parent
 
 
-def _environment(triton: Triton) -> dict[str, str]:
-    """The server's Python must find the model's requirements, and its own libpython.
+def _environment(triton: Triton, scratch: Path, passed: Sequence[str]) -> dict[str, str]:
+    """What is allowed and passed of this process's variables, and folders of the server's own.
+
+    The server's Python must find the model's requirements, and its own libpython.
 
     The Python backend ignores PYTHONPATH. It takes its packages from the installation or virtual
     environment of the `python3` that comes first on PATH, so that is made to be ours.
     """
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    environment["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    found = environment.allowed(os.environ, passed)
+    for name, folder in (("HOME", scratch / "home"), ("TMPDIR", scratch / "work")):
+        folder.mkdir(0o700)
+        found[name] = str(folder)
+    found["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+    found["PYTHONDONTWRITEBYTECODE"] = "1"
     if triton.wheel:
         libraries = [str(triton.wheel / "nvidia_pytriton.libs"), str(sysconfig.get_config_var("LIBDIR"))]
         libraries += filter(None, [os.environ.get("LD_LIBRARY_PATH", "")])
-        environment["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
-    return environment
+        found["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
+    return found
 
 
 def _die_with_parent() -> None:
@@ -198,11 +210,12 @@ def _die_with_parent() -> None:
 
 def _wait_until_ready(process: subprocess.Popen[bytes], ports: Ports, log: Path, seconds: float) -> None:
     end = time.monotonic() + seconds
+    ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy leads to this machine
     while time.monotonic() < end:
         if process.poll() is not None:
             raise Outside(f"tritonserver ended with exit code {process.returncode}:\n{reasons(log)}")
         try:
-            with urllib.request.urlopen(f"{ports.url}/v2/health/ready", timeout=2) as answer:
+            with ask.open(f"{ports.url}/v2/health/ready", timeout=2) as answer:
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):

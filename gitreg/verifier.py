@@ -59,8 +59,12 @@ def find_packages(path: Path) -> list[Path]:
     return found
 
 
-def verify(folder: Path, timeout: float | None = None) -> Verified:
-    """Verify one package. Everything that is wrong is in the result; nothing in the package is changed."""
+def verify(folder: Path, conditions: isolation.Conditions = isolation.USUAL) -> Verified:
+    """Verify one package. Everything that is wrong is in the result; nothing in the package is changed.
+
+    Args:
+        conditions: what the model may take and see when it is loaded.
+    """
     record = builder.find_record(folder)
     if record is None:
         raise Refused(f"{folder} is not a package of gitreg's")
@@ -76,9 +80,9 @@ def verify(folder: Path, timeout: float | None = None) -> Verified:
         if not found.problems:
             _layout(folder, record, found)
         if not found.problems and record.get("backend") == "native":
-            _ask_twin(folder, record, found, timeout)
+            _ask_twin(folder, record, found, conditions)
         elif not found.problems and record.get("model_class"):
-            _load_and_ask(folder, record, found, timeout)
+            _load_and_ask(folder, record, found, conditions)
     except GitregError as error:
         found.problems.append(error.message)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -102,7 +106,9 @@ def _layout(folder: Path, record: Mapping[str, Any], found: Verified) -> None:
             )
 
 
-def _load_and_ask(folder: Path, record: Mapping[str, Any], found: Verified, timeout: float | None) -> None:
+def _load_and_ask(
+    folder: Path, record: Mapping[str, Any], found: Verified, conditions: isolation.Conditions
+) -> None:
     schema = schema_of(record["schema"])
     version = folder / str(record["ordinal"])
     triton = record["format"] == "triton"
@@ -120,7 +126,7 @@ def _load_and_ask(folder: Path, record: Mapping[str, Any], found: Verified, time
             whole=whole,
             user_model=version / "user_model.py" if triton else isolation.USER_MODEL,
         ),
-        timeout,
+        conditions,
     )
     found.samples = len(outcome.answers)
     found.loaded = not outcome.error
@@ -129,12 +135,14 @@ def _load_and_ask(folder: Path, record: Mapping[str, Any], found: Verified, time
     found.warnings += builder.answer_warnings(schema, outcome.answers)
 
 
-def _ask_twin(folder: Path, record: Mapping[str, Any], found: Verified, timeout: float | None) -> None:
+def _ask_twin(
+    folder: Path, record: Mapping[str, Any], found: Verified, conditions: isolation.Conditions
+) -> None:
     """Ask the raw package beside a native one, which Triton alone can load: it has the same artifact."""
     version = _raw_twin(folder, record, ("schema", "custom_batching", "digest"))
     twin = builder.find_record(version.parent) if version else None
     if version and twin and twin.get("model_class"):
-        _load_and_ask(version.parent, twin, found, timeout)
+        _load_and_ask(version.parent, twin, found, conditions)
     else:
         found.warnings.append(
             "Triton's own backend loads it; without its raw package beside it, it is not asked"

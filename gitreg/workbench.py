@@ -43,7 +43,7 @@ class Workbench:
             parts = self._parts(gathered)
             with self.registry.scratch() as place:
                 kinds = ["raw", *(["triton"] if parts.backend == "native" else [])]
-                built = builder.package(parts, {k: place / k for k in kinds}, place, self.limit(timeout))
+                built = builder.package(parts, {k: place / k for k in kinds}, place, self.conditions(timeout))
         except GitregError as error:
             return [Problem(file, 0, 0, "", error.message)]
         self._remember_stacked(gathered, built.stacked)
@@ -65,7 +65,7 @@ class Workbench:
         kinds = tuple(formats or self.registry.file.formats)
         place = Path(output).absolute()
         files = self.registry.chosen(references)
-        key = f"{place}|{','.join(sorted(kinds))}"
+        key = "|".join([str(place), ",".join(sorted(kinds)), *self._seen()])
         known = self.registry.memo.recall(f"build {key}")
         tags = self.registry.tagged(known[file]["model"] for file in files if file in known)
         reports = {
@@ -99,9 +99,18 @@ class Workbench:
                 raise
         return [reports[file] for file in files]
 
-    def limit(self, timeout: float | None) -> float:
-        """Seconds a model may take: what the call says, GITREG_TIMEOUT, registry.yaml, 120."""
-        return timeout or isolation.environment_timeout() or self.registry.file.timeout
+    def _seen(self) -> list[str]:
+        """What else the outcome of a build depends on: the variables that the model is passed."""
+        return list(filter(None, [self.conditions(None).digest()]))
+
+    def conditions(self, timeout: float | None) -> isolation.Conditions:
+        """What a model may take and see, as registry.yaml says.
+
+        Args:
+            timeout: seconds; None for GITREG_TIMEOUT, then registry.yaml, then 120.
+        """
+        limit = timeout or isolation.environment_timeout() or self.registry.file.timeout
+        return isolation.Conditions(limit, self.registry.passed)
 
     def _refuse(self, gathered: Iterable[Gathered], reports: dict[str, ModelReport]) -> None:
         problems = [p for g in gathered for p in g.errors]
@@ -142,7 +151,7 @@ class Workbench:
                 report.warnings.append(f"no Triton package: the type '{manifest.type}' has none")
             parts = self._parts(gathered, version, number)
             places = {kind: place / kind / manifest.name for kind in kinds}
-            built = builder.package(parts, places, place, self.limit(timeout))
+            built = builder.package(parts, places, place, self.conditions(timeout))
         except (Refused, NotSupported) as error:
             report.error = error
             return report
@@ -271,7 +280,7 @@ class Workbench:
                 f"{manifest.name} has no sample data to predict", "gitreg predict MODEL --input FILE"
             )
         with self._laid(replace(parts, samples=tuple(asked))) as (_, task):
-            outcome = isolation.run(task, self.limit(timeout))
+            outcome = isolation.run(task, self.conditions(timeout))
         if outcome.error:
             raise builder.failure(parts, outcome)
         return manifest, asked, outcome
@@ -326,7 +335,7 @@ class Workbench:
         with self._laid(replace(parts, samples=())) as (place, task):
             (place / "rows").mkdir()
             asked = replace(task, blocks=blocks(place / "rows"), batch=batch)
-            outcome = isolation.run(asked, self.limit(timeout))
+            outcome = isolation.run(asked, self.conditions(timeout))
             if outcome.error:
                 raise builder.failure(parts, outcome)
             return then(place / "rows")

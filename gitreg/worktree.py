@@ -34,6 +34,7 @@ class WorkTree(Readable):
 
     def __init__(self, root: Path, bare: bool = False, prefix: str = "") -> None:
         super().__init__(root, bare, prefix)
+        self.pass_env: tuple[str, ...] = ()
         self._visible_in: dict[tuple[str, ...], Collection[str] | None] = {}
 
     @cached_property
@@ -45,6 +46,16 @@ class WorkTree(Readable):
     def files(self) -> list[str]:
         """The manifests, relative to the root."""
         return list(self.head.manifests) if self.bare else manifest_files(self.root, self.file)
+
+    @cached_property
+    def passed(self) -> tuple[str, ...]:
+        """Names of the variables that models are passed.
+
+        Of a registry at an address it is what the caller says alone: its own files are not to ask for secrets
+        of whoever reads it.
+        """
+        said = () if self.bare else self.file.environment
+        return tuple(dict.fromkeys((*self.pass_env, *said)))
 
     @cached_property
     def store(self) -> Store:

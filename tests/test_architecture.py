@@ -18,7 +18,7 @@ ROOMS = {
     "DOOR": "__init__ __main__ cli",
     "WORK": "registry repository worktree workbench builder gather checker packager loader verifier starter scaffold origins updater inference detection scanning snapshot planner rules doors review effects uncommitted overtaken rendering needs applier promoter bumper resolver warden doctor fsck clones places load shelf loaded puller provenance demands site known reproducer evaluator converter heldout metricsfile readable catalog contents indexer records searcher cleaning",
     "HAND": "manifest datafiles git store source isolation folders memo ledger server forge caches dvcsettings pipelines index",
-    "RULE": "documents schema imports packages globs numerals npz zips formats protobufs flavors mlmodel stagefile history plan compatibility gates patterns clauses edits sheet inputs required sections requirements query fields values comparison graph columns measures",
+    "RULE": "documents schema imports packages globs numerals npz zips formats protobufs flavors mlmodel stagefile history plan compatibility gates patterns clauses edits sheet inputs required sections requirements query fields values comparison graph columns measures environment",
     "WORD": "names versions model declared desired recorded errors reports version addresses redaction catalogued plaindata",
     "CARRIED": "isolated",
 }

@@ -45,7 +45,7 @@ class Yard:
     def build(self, code: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         self.shop.code(code)
         variables = {**os.environ, "TMPDIR": str(self.temporary), MARK: self.mark, **environment}
-        return self.shop.gitreg("build", "--timeout", "60", *options, env=variables)
+        return self.shop.gitreg("build", "--timeout", "60", "--pass-env", MARK, *options, env=variables)
 
     def refuses(self, code: str, *says: str, options: tuple[str, ...] = (), **environment: str) -> str:
         """Build, and hold what the issue says of every failing model; returns stderr."""

@@ -90,6 +90,9 @@ class Runner:
 
 @pytest.fixture
 def runner(workshop: Workshop, tmp_path: Path) -> Runner:
+    with open(workshop.root / "registry.yaml", "a") as stream:
+        stream.write(f"build: {{environment: [ASKED, {MARK}]}}\n")
+    workshop.commit("models see these")
     return Runner(workshop, tmp_path)
 
 

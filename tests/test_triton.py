@@ -617,7 +617,7 @@ def serve(workshop: Workshop, tmp_path: Path) -> Iterator[Callable[..., Serving]
     def start(*arguments: str) -> Serving:
         mark = uuid.uuid4().hex
         process = subprocess.Popen(
-            [sys.executable, "-m", "gitreg", "serve", *arguments],
+            [sys.executable, "-m", "gitreg", "serve", "--pass-env", MARK, *arguments],
             cwd=workshop.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

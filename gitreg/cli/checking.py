@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     help="With --base: do not look for changes that are in no commit. The default where CI is set.",
 )
 @click.option("--fix", is_flag=True, help="First bring dvc.yaml's artifacts section in step with the models.")
+@output.passes_variables
 @output.in_folder
 @output.as_json
 def check(
@@ -175,6 +176,8 @@ def _show(done: Review) -> None:
         for line in after:
             if line not in before:
                 output.say(f"  asks: {line}")
+    for line in done.build:
+        output.say(line)
     for model in done.models:
         if not model.same:
             _show_model(model)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
+# Where a command's context keeps what `--pass-env` says.
+_PASSED = "gitreg.pass_env"
 # Names and descriptions come from other people's files: they may not steer a terminal.
 _CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -63,6 +65,37 @@ def of_registry(function: F) -> F:
     )(function)
 
 
+def passes_variables(function: F) -> F:
+    """Add `--pass-env`, for commands that may run models; `registry` and `passed` know what it says."""
+    return click.option(
+        "--pass-env",
+        "_passed",
+        metavar="NAME",
+        multiple=True,
+        help="An environment variable that models may see; repeatable. Most are hidden from them.",
+        callback=_pass,
+        expose_value=False,
+    )(function)
+
+
+def _pass(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
+    if not names:
+        return
+    from gitreg import environment
+
+    ctx.meta[_PASSED] = environment.checked(names)
+    for name in ctx.meta[_PASSED]:
+        if name not in os.environ:
+            say(f"warning: --pass-env {name}: it is not set here, so models do not see it", err=True)
+
+
+def passed() -> tuple[str, ...]:
+    """The names that `--pass-env` has."""
+    context = click.get_current_context(silent=True)
+    names: tuple[str, ...] = context.meta.get(_PASSED, ()) if context else ()
+    return names
+
+
 def registry(where: str | None = None) -> Registry:
     """The registry that a command works in.
 
@@ -71,7 +104,7 @@ def registry(where: str | None = None) -> Registry:
     """
     from gitreg.registry import Registry
 
-    found = _telling(lambda: Registry(where or "."))
+    found = _telling(lambda: Registry(where or ".", pass_env=passed()))
     found.sweep()  # what a killed command left takes no room for longer than until the next one
     return found
 

@@ -12,6 +12,7 @@ from gitreg.cli import output
 
 if TYPE_CHECKING:
     from gitreg.declared import Manifest
+    from gitreg.isolation import Conditions
     from gitreg.registry import Registry
     from gitreg.reports import ModelReport
     from gitreg.verifier import Verified
@@ -53,6 +54,7 @@ _TIMEOUT = click.option(
     "-j", "--jobs", type=click.IntRange(1), metavar="N", help="Models at a time; one per core by default."
 )
 @_TIMEOUT
+@output.passes_variables
 @output.in_folder
 @output.as_json
 def build(
@@ -130,6 +132,7 @@ def _print_build(reports: list[ModelReport], place: Path) -> None:
 @click.command()
 @click.argument("package", type=click.Path(exists=True, file_okay=False))
 @_TIMEOUT
+@output.passes_variables
 @output.as_json
 @output.in_folder
 def verify(package: str, timeout: float | None, json_: bool) -> None:
@@ -141,10 +144,11 @@ def verify(package: str, timeout: float | None, json_: bool) -> None:
     from gitreg import verifier
 
     found = verifier.find_packages(Path(package))
+    conditions = _conditions(timeout)
     results: list[Verified] = []
     with output.progress("verified", len(found), json_ or len(found) < 2) as step:
         for one in found:
-            results.append(verifier.verify(one, timeout))
+            results.append(verifier.verify(one, conditions))
             step(f"{results[-1].format} {results[-1].model}")
     if json_:
         output.print_json([_verified_data(r) for r in results])
@@ -169,6 +173,18 @@ def verify(package: str, timeout: float | None, json_: bool) -> None:
     if any(r.problems for r in results):
         output.say("hint: move what is refused away; gitreg build makes it again", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _conditions(timeout: float | None) -> Conditions:
+    """What a package's model may take and see: as the registry says in which this runs, if it is in one."""
+    from gitreg import isolation, places
+    from gitreg.errors import Refused
+
+    try:
+        places.find(".")
+    except Refused:
+        return isolation.Conditions(timeout, output.passed())
+    return output.registry().workbench.conditions(timeout)
 
 
 def _verified_data(result: Verified) -> dict[str, Any]:
@@ -196,6 +212,7 @@ def _verified_data(result: Verified) -> dict[str, Any]:
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
 )
 @_TIMEOUT
+@output.passes_variables
 @output.of_registry
 @output.in_folder
 @output.as_json

@@ -23,6 +23,7 @@ REMOTE = click.option(
 @click.option(
     "--matrix", is_flag=True, help="Print GitHub's strategy.matrix for building what is to be registered."
 )
+@output.passes_variables
 @output.of_registry
 @output.in_folder
 @output.as_json
@@ -57,6 +58,7 @@ def plan(models: tuple[str, ...], commit: str, matrix: bool, where: str | None, 
 @click.option(
     "--matrix", is_flag=True, help="Print GitHub's strategy.matrix for building what was registered."
 )
+@output.passes_variables
 @output.in_folder
 @output.as_json
 def apply(

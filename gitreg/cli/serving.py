@@ -42,6 +42,7 @@ MANY, FEW = 20, 3  # findings of one kind that are listed one by one, and how ma
     metavar="SECONDS",
     help="How long each model may run its test.",
 )
+@output.passes_variables
 @output.in_folder
 @output.as_json
 def serve(
@@ -81,7 +82,9 @@ def serve(
                 raise report.error
         for report in reports:
             _need_backend(triton, report.packages["triton"])
-        with server.serve(triton, scratch / "triton", ports, scratch / "triton.log") as process:
+        with server.serve(
+            triton, scratch / "triton", ports, scratch / "triton.log", passed=registry.passed
+        ) as process:
             models = [report.model for report in reports]
             if json_:
                 output.print_json(

@@ -81,6 +81,7 @@ def _short(value: Any) -> str:
     metavar="SECONDS",
     help="How long the pipeline may run.",
 )
+@output.passes_variables
 @output.in_folder
 @output.as_json
 def reproduce(reference: str, run: bool, destination: str | None, timeout: float | None, json_: bool) -> None:

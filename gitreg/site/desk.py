@@ -37,14 +37,17 @@ class Desk:
     """
 
     def __init__(self, registry: Registry) -> None:
-        self.root = registry.root
+        self.root, self.pass_env = registry.root, registry.pass_env
         self._one = threading.Lock()
+
+    def _registry(self) -> Registry:
+        return Registry(self.root, pass_env=self.pass_env)
 
     # What can be done ---------------------------------------------------------------------------
 
     def offers(self) -> dict[str, Any]:
         """Stages, remotes, and versions that are declared here and not registered."""
-        registry = Registry(self.root)
+        registry = self._registry()
         return {
             "stages": list(registry.file.stages),
             "remote": refs.default_remote(self.root),
@@ -99,7 +102,7 @@ class Desk:
         """
         order = checked(order)
         with self._one:
-            return self._look(Registry(self.root), order)
+            return self._look(self._registry(), order)
 
     def do(self, order: Mapping[str, Any], seal: str) -> dict[str, Any]:
         """Do what was looked at.
@@ -113,12 +116,12 @@ class Desk:
         """
         order = checked(order)
         with self._one:
-            shown = self._look(Registry(self.root), order)
+            shown = self._look(self._registry(), order)
             if shown["seal"] != seal:
                 raise Refused("the registry has changed since this was shown", "look at it again")
             if not shown["ok"]:
                 raise Refused("\n".join(shown["refusals"]) or "there is nothing to do")
-            return self._do(Registry(self.root), order)
+            return self._do(self._registry(), order)
 
     def _look(self, registry: Registry, order: Mapping[str, Any]) -> dict[str, Any]:
         if order["deed"] == "register":
