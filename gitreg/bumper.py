@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitreg import edits, folders, planner
+from gitreg import edits, planner, safewrite
 from gitreg.compatibility import Change, compare, needed_bump
 from gitreg.declared import Manifest
 from gitreg.errors import InvalidFiles, Refused
@@ -64,7 +64,9 @@ def bump(registry: Registry, model: str, level: str = "auto") -> Bumped:
         return Bumped(file, last, manifest.version, manifest.version, level, changes)
     path = registry.root / file
     text = path.read_bytes().decode("utf-8", "surrogateescape")
-    folders.replace(path, edits.set_version(text, file, after).encode("utf-8", "surrogateescape"))
+    safewrite.replace(
+        registry.root, file, edits.set_version(text, file, after).encode("utf-8", "surrogateescape")
+    )
     return Bumped(file, last, manifest.version, after, wanted, changes)
 
 

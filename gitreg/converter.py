@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, folders, isolation, scaffold
+from gitreg import builder, folders, isolation, outputs, scaffold
 from gitreg.declared import CUSTOM_PYTHON, Batching
 from gitreg.errors import ModelFailed, NotSupported, Refused
 from gitreg.model import DataType, ModelSchema
@@ -90,6 +90,8 @@ def convert(registry: Registry, reference: str, asked: Asked, timeout: float | N
         ModelFailed: it does not load, or has no counterpart in ONNX.
         NotSupported: there is no converter for the type.
     """
+    if asked.file:
+        outputs.claim(asked.file.parent)
     if asked.file and os.path.lexists(asked.file):
         raise Refused(f"{asked.file} exists already", "choose another -o")
     if asked.name:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from gitreg import folders, git, server
+from gitreg import folders, git, safewrite, server
 from gitreg.errors import GitregError
 from gitreg.registry import Registry
 from gitreg.reports import Finding
@@ -97,6 +97,7 @@ def _links(registry: Registry) -> Finding:
     cache = registry.store.cache()
     there = next(p for p in (cache, *cache.parents) if p.exists())
     try:
+        safewrite.refuse_links(registry.root, "dist")
         with folders.aside(registry.root / "dist") as here:
             (here / "a").write_bytes(b"x")
             (here / "a").chmod(0o444)

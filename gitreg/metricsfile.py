@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gitreg import edits, folders
+from gitreg import edits, safewrite
 from gitreg.datafiles import read_values
 from gitreg.errors import Refused
 from gitreg.store import pipelines
@@ -35,7 +35,7 @@ def write(registry: Registry, manifest: Manifest, values: Mapping[str, float]) -
     raw = place.read_bytes().decode("utf-8", "surrogateescape")
     text = _toml(raw, changes) if file.endswith(".toml") else edits.set_fields(raw, file, changes)
     if text != raw:
-        folders.replace(place, text.encode("utf-8", "surrogateescape"))
+        safewrite.replace(registry.root, file, text.encode("utf-8", "surrogateescape"))
     return file, [] if own else _notes(registry, file)
 
 

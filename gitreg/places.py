@@ -95,7 +95,6 @@ def at(
 ) -> Iterator[Registry]:
     """A registry as a commit has it, on disk; see `Registry.at`."""
     from gitreg import git, memo
-    from gitreg.registry import Registry
 
     if registry.bare:
         with registry.scratch() as place:
@@ -105,14 +104,60 @@ def at(
         yield registry
         return
     with registry.scratch() as place:
-        git.clone_at(registry.root, commit, place / "at")
-        other = Registry(place / "at" / git.prefix(registry.root), registry.place.offline)
-        registry.store.lend(other.root)
-        other.tags_of = registry.tags_of
-        other.passed = registry.passed  # the registry here decides, and no earlier commit of it
+        other = cloned(registry, commit, place / "at")
         other.memo = memo.Memo(None, "")  # what holds of files here does not hold of files there
         other.store.hashes = registry.store.hashes
         yield other
+
+
+def cloned(registry: Registry, commit: str, place: Path, shared: bool = True) -> Registry:
+    """A commit of the user's own clone in a folder of its own, with the clone's cache and remotes.
+
+    Args:
+        place: a folder that is not there yet.
+        shared: whether it needs the repository here for as long as it lives.
+
+    Raises:
+        Refused: the commit has no registry where this one lies.
+    """
+    from gitreg import dvcsettings, git
+    from gitreg.registry import Registry
+
+    snapshot = registry.snapshot(commit)
+    config, why = snapshot.dvc_config()
+    git.clone_at(registry.root, commit, place, shared)
+    root = _within(place, snapshot.prefix, commit, str(registry.root))
+    other = Registry(root, registry.place.offline)
+    left = dvcsettings.lend(other.root, config, registry.root, registry.store.cache_folder())
+    return _alone(other, registry, left, why)
+
+
+def _alone(other: Registry, registry: Registry, left: dict[str, str], why: str | None) -> Registry:
+    """A registry in a folder that gitreg laid out: its DVC knows what gitreg wrote there and nothing else."""
+    other.tags_of = registry.tags_of
+    other.passed = registry.passed  # the registry here decides, and no earlier commit of it
+    other.store.alone = True
+    other.store.left_out = {**left, **({"": why} if why else {})}
+    return other
+
+
+def _within(place: Path, prefix: str, commit: str, shown: str) -> Path:
+    """Where the registry lies in a commit that was laid out, and nowhere else: a link would lead out of it.
+
+    Raises:
+        Refused: there is none.
+    """
+    from gitreg import safewrite
+
+    root = place / prefix
+    link = safewrite.link_in(place, prefix + _FILE)
+    if link or not (root / _FILE).is_file():
+        what = f"{link} is a symbolic link there" if link else f"there is no {prefix}{_FILE}"
+        raise Refused(f"commit {commit[:12]} of {shown} holds no registry: {what}")
+    ignored = os.path.realpath(root / ".dvcignore")  # DVC reads it
+    if not ignored.startswith(f"{os.path.realpath(place)}{os.sep}"):
+        raise Refused(f"{prefix}.dvcignore of commit {commit[:12]} of {shown} is a link that leads out of it")
+    return root
 
 
 def _changed(registry: Registry, within: Sequence[str], dirty: Collection[str] | None) -> bool:
@@ -161,16 +206,13 @@ def laid(registry: Registry, commit: str, place: Path, model: str | None) -> Reg
 
     folders = needed(registry.snapshot(commit), model) if model else None
     partial.check_out(registry.root, commit, place, folders)
-    if not (place / registry.prefix / _FILE).is_file():
-        raise Refused(f"commit {commit[:12]} of {registry.place.shown} has no {registry.prefix}{_FILE}")
-    other = Registry(place / registry.prefix)
+    other = Registry(_within(place, registry.prefix, commit, registry.place.shown))
     other.place = registry.place
-    other.tags_of = registry.tags_of
-    other.passed = registry.passed
     other.memo = memo.Memo(None, "")
     source = registry.place.folder / registry.prefix if registry.place.folder else None
-    dvcsettings.settle(other.root, caches.place("artifacts") / registry.place.key, source)
-    return other
+    config, why = registry.snapshot(commit).dvc_config()
+    left = dvcsettings.settle(other.root, config, caches.place("artifacts") / registry.place.key, source)
+    return _alone(other, registry, left, why)
 
 
 def needed(snapshot: Snapshot, model: str) -> list[str] | None:
@@ -188,8 +230,8 @@ def needed(snapshot: Snapshot, model: str) -> list[str] | None:
         return None
     beside = [manifest.sample_data, manifest.requirements_file, manifest.card, _file(manifest.params)]
     beside += [_file(manifest.metrics), manifest.artifact.path if manifest.artifact else None]
-    kept = dvcsettings.kept_inside(snapshot.read(".dvc/config") or b"")
-    folders = {".dvc", *whole, *kept, *(os.path.dirname(path) for path in beside if path)}
+    kept = dvcsettings.kept_inside(snapshot.dvc_config()[0])
+    folders = {*whole, *kept, *(os.path.dirname(path) for path in beside if path)}
     return sorted(f"{snapshot.prefix}{folder}" for folder in folders if folder)
 
 

@@ -7,17 +7,14 @@ on the branch itself.
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitreg import edits, folders, forge, git, planner
+from gitreg import edits, forge, git, planner, safewrite
 from gitreg.applier import TRIES, Applier
 from gitreg.errors import GitregError, InvalidFiles, Outside, Refused
 from gitreg.git import objects, refs, transactions
@@ -361,6 +358,7 @@ class Promoter:
         top = git.top(self.root)
         if not top or place.resolve() != top.resolve():
             raise Refused(f"{self.base} is checked out in {place}", f"run this there: gitreg -C {place} ...")
+        safewrite.refuse_links(top, *files)
         before = {path: (top / path).read_bytes() if (top / path).is_file() else None for path in files}
         changed = {path for path, data in files.items() if before[path] != data}
         for path in changed:
@@ -378,24 +376,10 @@ class Promoter:
         """Write files, or remove them (None), in the work tree and the index."""
         for path, data in files.items():
             if data is None:
-                (top / path).unlink(missing_ok=True)
-            else:
-                _replace(top / path, data, self.applier.aside / "file")
+                safewrite.remove(top, path)
+            else:  # made aside, where a kill leaves it and the next run removes it
+                safewrite.replace(top, path, data, self.applier.aside / "file")
         transactions.add(top, list(files), self.applier.aside / "index")
-
-
-def _replace(file: Path, data: bytes, aside: Path) -> None:
-    """Write a file whole or not at all; made aside, where a kill leaves it and the next run removes it."""
-    folders.replace(aside, data)
-    if file.exists():
-        shutil.copymode(file, aside)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.replace(aside, file)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        folders.replace(file, data)
 
 
 def _branch_name(verb: str, stage: str, changes: Mapping[str, tuple[str | None, str | None]]) -> str:

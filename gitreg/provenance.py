@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import edits, folders, git
+from gitreg import edits, git, safewrite
 from gitreg.documents import parse
 from gitreg.errors import InvalidFiles, Refused, Usage
 from gitreg.git import refs
@@ -408,10 +408,11 @@ def record(registry: Registry, model: str, code: Path | None, data: Sequence[str
     changes = dict(_changes(manifest.lineage, lineage))
     raw = (registry.root / file).read_bytes().decode("utf-8", "surrogateescape")
     text = edits.set_fields(raw, file, {("lineage", *path): after for path, (_, after) in changes.items()})
+    safewrite.refuse_links(registry.root, file, *copies)  # before anything is written
     for target, source in copies.items():
-        folders.replace(target, source.read_bytes())
+        safewrite.replace(registry.root, target, source.read_bytes())
     if text != raw:
-        folders.replace(registry.root / file, text.encode("utf-8", "surrogateescape"))
+        safewrite.replace(registry.root, file, text.encode("utf-8", "surrogateescape"))
     told = {".".join(("lineage", *path)): change for path, change in changes.items()}
     return Recorded(
         file, lineage, told, [p.relative_to(registry.root).as_posix() for p in copies], traced.notes

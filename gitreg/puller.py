@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, folders
+from gitreg import builder, folders, outputs
 from gitreg.declared import Artifact
 from gitreg.errors import Refused, Usage
 from gitreg.recorded import Version
@@ -64,7 +64,7 @@ class Puller:
     ) -> None:
         self.registry = registry
         self.model, self.version = registry.resolve(reference)
-        self.place = (place or Path(self.model.name)).absolute()
+        self.place = outputs.claim(place or Path(self.model.name))
         self.tell = progress or (lambda text: None)
         if self.place.resolve() in (here := Path.cwd().resolve(), *here.parents):
             raise Usage(f"{place} cannot be replaced as a whole", f"-o {self.model.name}")

@@ -15,13 +15,13 @@ from gitreg import (
     demands,
     doors,
     environment,
-    folders,
     isolation,
     places,
     planner,
     promoter,
     resolver,
     rules,
+    safewrite,
 )
 from gitreg.bumper import Bumped
 from gitreg.declared import Manifest
@@ -357,7 +357,7 @@ class Registry(WorkTree):
         text = doors.fixed(self.root, paths)
         if text is None:
             return []
-        folders.replace(self.root / doors.FILE, text.encode("utf-8", "surrogateescape"))
+        safewrite.replace(self.root, doors.FILE, text.encode("utf-8", "surrogateescape"))
         return [doors.FILE]
 
     # Lineage ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import folders, git, isolation, known
+from gitreg import dvcsettings, folders, isolation, known, outputs, places
 from gitreg.datafiles import flat
 from gitreg.errors import GitregError, InvalidFiles, Outside, Refused
 from gitreg.known import Fact
@@ -148,25 +148,22 @@ def _find(registry: Registry, reference: str) -> tuple[str, str | None, str]:
 @contextmanager
 def _clone(registry: Registry, commit: str, output: Path | None) -> Iterator[tuple[Registry, Path]]:
     """A clean clone of a commit, and an empty folder; the clone is kept at `output`, also after a refusal."""
-    from gitreg.registry import Registry as Opened
-
-    beside = output.absolute().parent if output else None
+    beside = outputs.claim(output.parent) if output else None
     with folders.aside(beside) if beside else registry.scratch() as place:
-        git.clone_at(registry.root, commit, place / "clone", shared=output is None)
-        there = Opened(place / "clone" / git.prefix(registry.root))
-        registry.store.lend(there.root)
+        there = places.cloned(registry, commit, place / "clone", shared=output is None)
+        config = registry.snapshot(commit).dvc_config()[0]
         try:
             yield there, place / "scratch"
         except Refused:
-            _keep(there, place / "clone", output)
+            _keep(there, place / "clone", config, output)
             raise
-        _keep(there, place / "clone", output)
+        _keep(there, place / "clone", config, output)
 
 
-def _keep(there: Registry, clone: Path, output: Path | None) -> None:
+def _keep(there: Registry, clone: Path, config: bytes | None, output: Path | None) -> None:
     """Move the clone to where it is to stay, with nothing of the settings that were lent to it."""
     if output:
-        pipelines.keep_to_itself(there.root)
+        dvcsettings.keep_to_itself(there.root, config, stays=True)
         if output.is_dir():
             output.rmdir()
         clone.rename(output)
@@ -210,7 +207,10 @@ class _Runner:
             found[0] for dep in pipeline.sources if (found := pipelines.tracked(pipeline.root, dep.path))
         ]
         pipelines.checkout(self.there.root, sorted(set(files)), self.asked.tell)
-        pipelines.keep_to_itself(self.there.root)  # what is made now goes into no cache of the user's
+        config = self.registry.snapshot(done.commit).dvc_config()[0]
+        dvcsettings.keep_to_itself(
+            self.there.root, config, stays=False
+        )  # what is made now goes into no cache of the user's
         pipelines.rerun(self.there.root, pipeline.last, self.asked.timeout, self.asked.tell)
         return self._compare(pipeline, tracked.path, tracked.md5, recorded, done)
 
@@ -254,6 +254,7 @@ class _Runner:
                 _, _, before = then.workbench.predict(done.model, None, None)
             fresh = type(self.there)(self.there.root)
             fresh.passed = self.registry.passed
+            fresh.store.alone = True
             _, _, after = fresh.workbench.predict(done.model, None, None)
         except GitregError as error:
             rerun.notes.append(f"predictions: {error.message}")

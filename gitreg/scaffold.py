@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import doors, flavors, folders, formats, inference, origins, provenance, versions
+from gitreg import doors, flavors, formats, inference, origins, provenance, safewrite, versions
 from gitreg.declared import CUSTOM_PYTHON
 from gitreg.errors import InvalidFiles, Refused, Usage
 from gitreg.manifest import read_manifest
@@ -100,6 +100,9 @@ def new(registry: Registry, name: str, origin: str | None, asked: NewModel) -> A
             f"there is a model '{name}' already: {(taken or [f'{relative}/model.yaml'])[0]}",
             "choose another name",
         )
+    # Before anything is brought, which may take long: what is written at the end.
+    safewrite.refuse_links(registry.root, folder / "model.yaml", folder / ".gitignore", doors.FILE)
+    registry.store.refuse_links()
     asked = replace(asked, title=title)
     desk = Desk(
         registry,
@@ -172,7 +175,7 @@ class _Adder:
         if not brought.samples or brought.format is None or kind != brought.format.type:
             return None
         place = self.desk.free("samples.json")
-        place.write_text(json.dumps(brought.samples) + "\n")
+        safewrite.create(self.registry.root, place, (json.dumps(brought.samples) + "\n").encode())
         return place
 
     def doors(self, artifact: Path) -> None:
@@ -180,7 +183,7 @@ class _Adder:
         root = self.registry.root
         text = doors.fixed(root, {self.name: artifact.relative_to(root).as_posix()})
         if text is not None:
-            folders.replace(root / doors.FILE, text.encode("utf-8", "surrogateescape"))
+            safewrite.replace(root, doors.FILE, text.encode("utf-8", "surrogateescape"))
             self.todo.append(f"commit {doors.FILE} too: it tells DVC of {self.name}")
 
     def write(self, manifest: dict[str, Any]) -> None:
@@ -192,7 +195,8 @@ class _Adder:
         file = self.folder / "model.yaml"
         self.desk.note(file)
         head = "# yaml-language-server: $schema=../../schemas/model.schema.json\n"
-        file.write_bytes(head.encode() + b"".join(_field(key, value) for key, value in manifest.items()))
+        fields = b"".join(_field(key, value) for key, value in manifest.items())
+        safewrite.create(self.registry.root, file, head.encode() + fields)
         problems = read_manifest(self.registry.root, file.relative_to(self.registry.root).as_posix()).problems
         if problems:
             raise InvalidFiles(problems, "nothing was made")
@@ -215,10 +219,10 @@ class _Adder:
         if file.exists():
             raise Refused(f"{file} exists already", f"--class {module}.YourClass --code {root} uses it")
         self.desk.note(file if root.exists() else root)
-        root.mkdir(parents=True, exist_ok=True)
         place = brought.place
         what = f"the file `{place.name}`" if place and place.is_file() else "the folder of the artifact"
-        file.write_text(template("model_class.py.txt").format(title=cls, cls=cls, what=what))
+        text = template("model_class.py.txt").format(title=cls, cls=cls, what=what)
+        safewrite.create(self.registry.root, file, text.encode())
         self.todo.append(f"write save, load and predict in {file.relative_to(self.registry.root).as_posix()}")
         return root, f"{module}.{cls}"
 

@@ -46,6 +46,20 @@ class Snapshot:
         found = self.reader.read(f"{self.commit}:{self.prefix}{file}")
         return found[1] if found else None
 
+    def dvc_config(self) -> tuple[bytes | None, str | None]:
+        """`.dvc/config`, read through no link; and why there is none, where it or `.dvc` is a link."""
+        asked = [f":(literal){self.prefix}{name}" for name in (".dvc", ".dvc/config")]
+        entries = {
+            path.removeprefix(self.prefix): entry
+            for path, entry in objects.tree(self.root, self.commit, asked).items()
+        }
+        for name in (".dvc", ".dvc/config"):
+            if name in entries and not entries[name].mode.startswith("100"):
+                what = "a symbolic link" if entries[name].mode == _LINK else "a submodule"
+                return None, f"{name} is {what} in commit {self.commit[:12]}, and is not followed"
+        found = self.reader.read(entries[".dvc/config"].oid) if ".dvc/config" in entries else None
+        return (found[1] if found else None), None
+
     def obtain(self, oids: Iterable[str]) -> None:
         """Fetch contents that are about to be read, all at once, where a clone has been made without them."""
         asked = set(oids)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitreg import git, store
+from gitreg import git, safewrite, store
 from gitreg.git import refs
 from gitreg.manifest import read_registry, schema_folder
 from gitreg.packages import yaml_bytes
@@ -26,22 +26,24 @@ class Made:
     """What was made.
 
     Attributes:
+        top: of the repository; the root itself by default.
         made: paths relative to the registry's root, in order.
         kept: paths that were there already and were left alone.
     """
 
     root: Path
+    top: Path | None = None
     made: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
 
     def write(self, file: str, text: str | bytes) -> None:
         """Write a file, unless there is one."""
-        path = self.root / file
-        if path.exists() or path.is_symlink():
+        top = self.top or self.root
+        path = Path(os.path.normpath(self.root / file))
+        if os.path.lexists(path):
             self.kept.append(file)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        safewrite.create(top, path, text.encode() if isinstance(text, str) else text)
         self.made.append(file)
 
 
@@ -59,10 +61,11 @@ def init(folder: Path, name: str | None = None) -> Made:
         made.made.append(".git/")
     else:
         made.kept.append(".git/")
-    top = git.top(root) or root
+    top = made.top = git.top(root) or root
     if (root / ".dvc").is_dir():
         made.kept.append(".dvc/")
     else:
+        safewrite.refuse_links(root, ".dvc", ".dvcignore")
         store.init(root, subdirectory=top != root)
         made.made.append(".dvc/")
     made.write("registry.yaml", template("registry.yaml").format(name=yaml_word(name or root.name)))

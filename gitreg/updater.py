@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, edits, folders, git, versions
+from gitreg import builder, edits, git, places, safewrite, versions
 from gitreg.declared import Manifest
 from gitreg.errors import GitregError, InvalidFiles, Refused
 from gitreg.git import objects, refs
@@ -168,13 +168,17 @@ class Updater:
                 raise Refused(f"{promoter.base} has no {manifest.file} that can be read", "git push it first")
             move(other, there)
             top = git.top(other.root) or other.root
-            found.changed = sorted(git.changed(top))
-            found.version = _version(other, manifest.file)
-            files = {p: (top / p).read_bytes() if (top / p).is_file() else None for p in found.changed}
+            changed = sorted(git.changed(top))
             now = other.read(manifest.file).manifest
             assert now and now.artifact
             if now.artifact.imported:
-                self.registry.store.push([other.store.tracked(now.artifact, now.folder)])
+                tracked = other.store.tracked(now.artifact, now.folder)
+                # DVC, which does not see Git there, may not have had Git ignore it.
+                place = f"{git.prefix(other.root)}{tracked.path}"
+                changed = [path for path in changed if not f"{path}/".startswith(f"{place}/")]
+                self.registry.store.push([tracked])
+            found.changed, found.version = changed, _version(other, manifest.file)
+            files = {p: (top / p).read_bytes() if (top / p).is_file() else None for p in changed}
         done = Prepared(
             "", {found.name: (found.now, found.there)}, base=promoter.base, remote=promoter.remote
         )
@@ -188,14 +192,8 @@ class Updater:
 @contextmanager
 def _clone(registry: Registry, commit: str) -> Iterator[Registry]:
     """A commit's files in a folder of their own, with this registry's cache and remotes."""
-    from gitreg.registry import Registry as Registry_
-
     with registry.scratch() as place:
-        git.clone_at(registry.root, commit, place / "at")
-        other = Registry_(place / "at" / git.prefix(registry.root))
-        registry.store.lend(other.root)
-        other.tags_of = registry.tags_of
-        yield other
+        yield places.cloned(registry, commit, place / "at")
 
 
 def _mark(said: Mapping[str, Any]) -> str | None:
@@ -219,21 +217,21 @@ def _bring_again(
     assert manifest.artifact
     tracked = registry.store.tracked(manifest.artifact, manifest.folder)
     place = registry.root / tracked.path
+    beside = [place.with_name(name) for name in (place.name, f"{place.name}.dvc", ".gitignore")]
+    safewrite.refuse_links(registry.root, *beside, tracked.by, manifest.file)
     if place.exists() and builder.local_artifact(place).digest != f"md5:{tracked.md5}":
         raise Refused(f"{tracked.path} was changed here", f"dvc checkout {tracked.by}")
     with registry.scratch() as aside:
         origin = registry.store.bring(url, aside / place.name, told)
-        if place.is_dir():
-            shutil.rmtree(place)
-        place.unlink(missing_ok=True)
+        safewrite.remove(registry.root, place)
         shutil.move(aside / place.name, place)
-    (registry.root / tracked.by).unlink()
+    safewrite.remove(registry.root, tracked.by)
     registry.store.add(place)
     registry.store.imported(registry.root / tracked.by, origin)
     known = registry.record(manifest.name)
     if manifest.version in known.versions and known.last:
         following = versions.bumped(known.last.version, "patch", registry.file.scheme)
-        _edit(registry.root / manifest.file, manifest.file, {("version",): following})
+        _edit(registry.root, manifest.file, {("version",): following})
 
 
 # A version of another registry ------------------------------------------------------------------------
@@ -263,25 +261,26 @@ def _subscribe(registry: Registry, manifest: Manifest, old: Taken, new: Taken) -
         registry.store.fetch_from(new.remotes, [new.tracked])
         pointer = subscription.pointer_of(registry.store, new, path.rpartition("/")[2])
         written[f"{path.rpartition('/')[2]}.dvc"] = pointer
+    safewrite.refuse_links(registry.root, manifest.file, *(folder / name for name in written))
     before = {name: (folder / name).read_bytes() for name in written if (folder / name).is_file()}
     manifest_before = (registry.root / manifest.file).read_bytes()
     try:
         for name, content in written.items():
             if content is None:
-                (folder / name).unlink(missing_ok=True)
+                safewrite.remove(registry.root, folder / name)
             else:
-                folders.replace(folder / name, content)
-        _edit(registry.root / manifest.file, manifest.file, fields)
+                safewrite.replace(registry.root, folder / name, content)
+        _edit(registry.root, manifest.file, fields)
         problems = registry.gather(manifest.file, build=False, visible=None).errors
         if problems:
             raise InvalidFiles(problems, "nothing was changed")
     except GitregError:
         for name in written:
             if name in before:
-                folders.replace(folder / name, before[name])
+                safewrite.replace(registry.root, folder / name, before[name])
             else:
-                (folder / name).unlink(missing_ok=True)
-        folders.replace(registry.root / manifest.file, manifest_before)
+                safewrite.remove(registry.root, folder / name)
+        safewrite.replace(registry.root, manifest.file, manifest_before)
         raise
 
 
@@ -326,6 +325,6 @@ def _next(registry: Registry, manifest: Manifest, new: Taken) -> str | None:
     return versions.bumped(manifest.version, "patch", scheme)
 
 
-def _edit(path: Path, file: str, changes: Mapping[tuple[str, ...], Any]) -> None:
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
-    folders.replace(path, edits.set_fields(text, file, changes).encode("utf-8", "surrogateescape"))
+def _edit(root: Path, file: str, changes: Mapping[tuple[str, ...], Any]) -> None:
+    text = (root / file).read_bytes().decode("utf-8", "surrogateescape")
+    safewrite.replace(root, file, edits.set_fields(text, file, changes).encode("utf-8", "surrogateescape"))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gitreg import builder, checker, detection, flavors, folders, formats, git, isolation, memo
+from gitreg import builder, checker, detection, flavors, folders, formats, git, isolation, memo, outputs
 from gitreg.declared import Artifact, Manifest, Named
 from gitreg.errors import GitregError, InvalidFiles, NotSupported, Outside, Problem, Refused, Usage
 from gitreg.gather import Gathered, artifact_of, content_of, parts_of
@@ -63,7 +63,7 @@ class Workbench:
     ) -> list[ModelReport]:
         """See `Registry.build`."""
         kinds = tuple(formats or self.registry.file.formats)
-        place = Path(output).absolute()
+        place = outputs.claim(Path(output), *kinds)
         files = self.registry.chosen(references)
         key = "|".join([str(place), ",".join(sorted(kinds)), *self._seen()])
         known = self.registry.memo.recall(f"build {key}")

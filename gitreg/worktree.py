@@ -61,7 +61,7 @@ class WorkTree(Readable):
     def store(self) -> Store:
         """Where artifacts are."""
         self.need_files("artifacts")
-        return Store(self.root, self._hashes)
+        return Store(self.root, self._hashes, lambda: git.links(self.root, ":(icase).dvc"))
 
     @cached_property
     def visible(self) -> Collection[str] | None:

@@ -40,21 +40,27 @@ def test_an_artifact_is_pulled_from_an_address(up: Upstream) -> None:
 def test_a_configuration_elsewhere_lends_its_addresses_and_no_commands(tmp_path: Path) -> None:
     """AWS's own configuration may name a `credential_process`; DVC's, a command that prints a token."""
     root = tmp_path / "laid"
-    (root / ".dvc").mkdir(parents=True)
-    (root / ".dvc" / "config").write_text(
+    root.mkdir()
+    committed = (
         "[core]\n    remote = store\n    site_cache_dir = /tmp/x\n[cache]\n    dir = /home/ada/.ssh\n"
         "['remote \"store\"']\n    url = s3://bucket/models\n    endpointurl = http://127.0.0.1:9\n"
         "    configpath = ../models/aws\n    credentialpath = ../models/aws\n    ssl_verify = false\n"
-        "    access_key_id = theirs\n['remote \"dav\"']\n    url = webdavs://host/x\n"
+        "    access_key_id = theirs\n['remote \"dav\"']\n    url = webdavs://host/x\n    endpointurl = http://evil\n"
         "    bearer_token_command = touch evil\n    keyfile = /home/ada/.ssh/id\n[plots]\n    auto_open = true\n"
+        "['remote \"filled\"']\n    url = s3://bucket/%(access_key_id)s\n"
     )
-    dvcsettings.settle(root, tmp_path / "cache", None)
+    left = dvcsettings.settle(root, committed.encode(), tmp_path / "cache", None)
+    assert list(left) == ["filled"] and "%(access_key_id)s" in left["filled"]
     said = run(sys.executable, "-m", "dvc", "config", "--list", "--project", cwd=root, env=NO_GIT).stdout
     assert set(said.split()) == {
         "remote.store.url=s3://bucket/models",
         "remote.store.endpointurl=http://127.0.0.1:9",
         "remote.dav.url=webdavs://host/x",
         "core.remote=store",
+        "core.no_scm=true",
+        "core.analytics=false",
+        f"core.site_cache_dir={root}/.dvc/site",
+        f"cache.dir={tmp_path}/cache",
     }
 
 

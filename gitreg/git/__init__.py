@@ -188,6 +188,14 @@ def known(root: Path, glob: str) -> list[str]:
     return [name for name in must(root, ["ls-files", "-z", "--", f":(glob){glob}"]).split("\0") if name]
 
 
+def links(root: Path, *pathspecs: str) -> list[str]:
+    """Symbolic links and submodules that Git tracks and has laid out; paths relative to `root`."""
+    ran = run(root, ["ls-files", "-t", "-s", "-z", "--", *pathspecs])
+    entries = (line.partition("\t") for line in ran.out.split("\0") if line)
+    # S: left out of a sparse checkout.
+    return [path for head, _, path in entries if head[0] != "S" and head.split()[1] in ("120000", "160000")]
+
+
 def untracked(root: Path, paths: Sequence[str]) -> list[str]:
     """Files below some paths, all relative to `root`, that Git does not know and does not ignore."""
     literal = [f":(literal){path}" for path in paths]
@@ -219,7 +227,7 @@ def containing(root: Path, *patterns: str) -> list[str]:
 
 
 def clone_at(root: Path, commit: str, place: Path, shared: bool = True) -> None:
-    """A work tree of its own for a commit, sharing this repository's objects. No hook runs.
+    """A work tree of its own for a commit, without its `.dvc`, sharing our objects. No hook runs.
 
     Args:
         shared: whether it needs this repository for as long as it lives.
@@ -242,6 +250,7 @@ def clone_at(root: Path, commit: str, place: Path, shared: bool = True) -> None:
             str(place),
         ],
     )
+    clones.lay_without_settings(place)
     # Git goes on, and exits with 0, where it cannot read a file's content.
     ran = run(place, [*hooks, "checkout", "--quiet", "--detach", commit])
     if ran.code or ran.err.startswith("error: "):

@@ -29,6 +29,15 @@ _CONFIG = """\
 	promisor = true
 	partialclonefilter = blob:none
 """
+# `.DVC` is the same folder on file systems that do not tell case apart.
+_SETTINGS_OF_DVC = "!.[dD][vV][cC]"
+_SPARSE = """\
+[core]
+	sparseCheckout = true
+	sparseCheckoutCone = false
+[sparse]
+	expectFilesOutsideOfPatterns = true
+"""
 # What Git says when it is the clone that is broken, and not the remote.
 _BROKEN = re.compile(
     r"\.lock'|not a git repository|corrupt|bad (object|config|tree|ref)|broken|packfile|inflate"
@@ -169,6 +178,38 @@ def _fetch(root: Path, remote: str, oids: Collection[str]) -> None:
         raise Outside(f"git fetch: {redacted(ran.err)}", "is the remote reachable?")
 
 
+def lay_without_settings(place: Path, folders: Sequence[str] | None = None) -> None:
+    """Have a clone that is not checked out yet leave out every `.dvc`: the commit's, file, folder or link.
+
+    What is made there instead is no change of the commit's: Git neither shows nor adds it.
+
+    Args:
+        folders: lay out these alone, and the files of the folders above them; None for all.
+    """
+    lines = ["/*"]
+    if folders is not None:
+        wanted = {*folders}
+        whole = {one for one in wanted if not any(one.startswith(f"{other}/") for other in wanted)}
+        above = {"/".join(one.split("/")[:n]) for one in whole for n in range(1, one.count("/") + 1)}
+        lines.append("!/*/")
+        for name in sorted({*above, *whole}):
+            lines += [f"/{_literal(name)}/", *([f"!/{_literal(name)}/*/"] if name in above else [])]
+    info = place / ".git" / "info"
+    info.mkdir(exist_ok=True)
+    lines.append(_SETTINGS_OF_DVC)
+    text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+    (info / "sparse-checkout").write_bytes(text)
+    (info / "exclude").write_text(f"{_SETTINGS_OF_DVC[1:]}\n")
+    with open(place / ".git" / "config", "a") as stream:
+        stream.write(_SPARSE)
+
+
+def _literal(name: str) -> str:
+    """A path in a pattern of Git's that means just this path."""
+    # No line of patterns can hold a line break: `?` stands for it, and for any other character.
+    return re.sub(r"[\\*?\[\]]| \Z", lambda found: f"\\{found[0]}", name).replace("\n", "?")
+
+
 def check_out(root: Path, commit: str, place: Path, folders: Sequence[str] | None) -> None:
     """A work tree of its own for a commit of a bare repository, which keeps all objects. No hook runs.
 
@@ -189,7 +230,5 @@ def check_out(root: Path, commit: str, place: Path, folders: Sequence[str] | Non
     (git / "objects").symlink_to(root.resolve() / "objects")
     config = (root / "config").read_text()
     (git / "config").write_text(re.sub(r"(?m)^(\s*bare\s*=).*$", r"\1 false", config))
-    if folders is not None:
-        names = "".join(f"{name}\n" for name in folders).encode("utf-8", "surrogateescape")
-        must(place, [*safe, "sparse-checkout", "set", "--cone", "--stdin"], names)
+    lay_without_settings(place, folders)
     must(place, [*safe, "checkout", "--quiet", "--detach", commit])

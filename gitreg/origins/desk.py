@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from gitreg import folders, formats
+from gitreg import folders, formats, safewrite
 from gitreg.declared import Artifact
 from gitreg.errors import Refused
 from gitreg.manifest import contain
@@ -90,10 +89,10 @@ class Desk:
             Refused: somebody else is making it.
         """
         was_there = self.folder.exists()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        safewrite.make_folder(self.registry.root, self.folder)
         marker = self.folder / _MARKER
         try:
-            with open(marker, "a+") as self._marker:
+            with safewrite.kept(self.registry.root, marker) as self._marker:
                 try:
                     fcntl.flock(self._marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
@@ -102,7 +101,7 @@ class Desk:
                 try:
                     yield
                 except BaseException:
-                    _remove(self.made)
+                    self._remove(self.made)
                     raise
                 finally:
                     marker.unlink()
@@ -111,8 +110,13 @@ class Desk:
                 self.folder.rmdir()
 
     def note(self, path: Path) -> None:
-        """Write down that a path is about to be made, so that it can be removed again."""
+        """Write down that a path is about to be made, so that it can be removed again.
+
+        Raises:
+            Refused: it is a link, or a folder on the way to it is.
+        """
         assert self._marker
+        safewrite.refuse_links(self.registry.root, path)
         self.made.append(path)
         self._marker.write(f"{path.relative_to(self.folder).as_posix()}\n")
         self._marker.flush()
@@ -124,8 +128,12 @@ class Desk:
             return
         self._marker.seek(0)
         left = [self.folder / line for line in self._marker.read().splitlines()]
-        _remove([path for path in left if is_below(path, [self.folder]) and ".." not in path.parts])
+        self._remove([path for path in left if is_below(path, [self.folder]) and ".." not in path.parts])
         self._marker.truncate(0)
+
+    def _remove(self, paths: Sequence[Path]) -> None:
+        for path in reversed(paths):
+            safewrite.remove(self.registry.root, path)
 
     def below(self, path: Path) -> str:
         """A path as the manifest writes it."""
@@ -149,10 +157,9 @@ class Desk:
             if not files:
                 raise Refused(f"{origin} is an empty folder")
             for file in files:
-                (target / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(origin / file, target / file)
+                safewrite.copy(origin / file, self.registry.root, target / file)
         else:
-            shutil.copyfile(origin, target)
+            safewrite.copy(origin, self.registry.root, target)
         return target
 
     def free(self, name: str) -> Path:
@@ -162,6 +169,7 @@ class Desk:
             Refused: there is something already.
         """
         target = self.folder / name
+        safewrite.refuse_links(self.registry.root, target)
         if os.path.lexists(target):
             raise Refused(f"{target} exists already", "move it away, or name it as the source")
         if not is_below(target, self.made):
@@ -169,7 +177,7 @@ class Desk:
             while not new.parent.exists():
                 new = new.parent
             self.note(new)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        safewrite.make_folder(self.registry.root, target.parent)
         return target
 
     def check(self, path: str) -> None:
@@ -192,7 +200,7 @@ class Desk:
             target = self.folder / own
             if own in ("model.yaml", ".gitignore") or own.endswith(".dvc") or target in self.made:
                 continue
-            shutil.copyfile(above / name, self.free(own))
+            safewrite.copy(above / name, self.registry.root, self.free(own))
         return place
 
     def share(self, artifact: Path) -> str:
@@ -200,7 +208,7 @@ class Desk:
         pointer = artifact.with_name(f"{artifact.name}.dvc")
         if not pointer.is_file():
             raise Refused(f"the template's artifact {artifact.name} is not tracked by a .dvc file", "dvc add")
-        shutil.copyfile(pointer, self.free(pointer.name))
+        safewrite.copy(pointer, self.registry.root, self.free(pointer.name))
         self.ignore(artifact.name)
         return artifact.name
 
@@ -209,26 +217,22 @@ class Desk:
         ignore = self.folder / ".gitignore"
         if not ignore.exists():
             self.note(ignore)
-        with open(ignore, "a") as stream:
-            stream.write(f"/{name}\n")
+        safewrite.append(self.registry.root, ignore, f"/{name}\n".encode("utf-8", "surrogateescape"))
 
     def track(self, artifact: Path) -> None:
-        """Track an artifact with DVC, unless it is tracked."""
+        """Track an artifact with DVC, unless it is tracked.
+
+        Raises:
+            Refused: what DVC would write is a link, or lies behind one.
+        """
         pointer = artifact.with_name(artifact.name + ".dvc")
         if pointer.exists():
             return
-        ignore = self.folder / ".gitignore"
+        ignore = artifact.with_name(".gitignore")
+        safewrite.refuse_links(self.registry.root, artifact, pointer, ignore)
         for file in [pointer] if ignore.exists() else [pointer, ignore]:
             self.note(file)
         self.registry.store.add(artifact)
-
-
-def _remove(paths: Sequence[Path]) -> None:
-    for path in reversed(paths):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def absolute(path: str | Path) -> Path:

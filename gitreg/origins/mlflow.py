@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gitreg import builder, detection, inference, mlmodel
+from gitreg import builder, detection, inference, mlmodel, safewrite
 from gitreg.datafiles import read_text
 from gitreg.errors import InvalidFiles, Outside, Refused
 from gitreg.origins.desk import Brought, Desk, absolute
@@ -196,7 +196,7 @@ def _environment(desk: Desk, place: Path, said: mlmodel.MLModel) -> dict[str, An
         environment["packages"] = packages
     conda = place / "conda.yaml"
     if conda.is_file() and not (desk.folder / conda.name).exists():
-        shutil.copyfile(conda, desk.free(conda.name))
+        safewrite.copy(conda, desk.registry.root, desk.free(conda.name))
         environment["conda"] = conda.name
     return environment
 

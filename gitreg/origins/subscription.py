@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gitreg import versions
+from gitreg import safewrite, versions
 from gitreg.addresses import address_of
 from gitreg.errors import Refused
 from gitreg.origins.desk import Brought, Desk
@@ -40,12 +40,13 @@ def bring(desk: Desk, text: str) -> Brought:
     if versions.is_valid(version.version, desk.registry.file.scheme):
         data["version"] = version.version
     for name, content in taken.files.items():
-        desk.free(name).write_bytes(content)
+        safewrite.create(desk.registry.root, desk.free(name), content)
     brought = Brought(artifact_of(taken, desk.imported), fields=data, made_elsewhere=True)
     if taken.tracked and desk.imported:
         name = name_of(taken)
         desk.registry.store.fetch_from(taken.remotes, [taken.tracked])
-        desk.free(f"{name}.dvc").write_bytes(pointer_of(desk.registry.store, taken))
+        pointer = desk.free(f"{name}.dvc")
+        safewrite.create(desk.registry.root, pointer, pointer_of(desk.registry.store, taken))
         desk.ignore(name)
         brought.place = desk.folder / name
         brought.todo.append("dvc push, once it is committed: builds fetch it from your own DVC remote")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitreg import indexer
+from gitreg import indexer, outputs
 from gitreg.catalog import Catalog
 from gitreg.catalogued import ModelVersion, RegisteredModel
 from gitreg.errors import Refused
@@ -57,7 +57,7 @@ def build(catalog: Catalog, folder: Path, progress: Progress | None = None) -> B
     Raises:
         Refused: a file is in the way that gitreg did not write.
     """
-    folder = folder.absolute()
+    folder = outputs.claim(folder)
     if folder.resolve() in (catalog.root, *catalog.root.parents):
         raise Refused(f"{folder} has the registry itself in it", "-o DIR, a folder of its own")
     pages = Pages(catalog)

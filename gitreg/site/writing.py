@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gitreg import safewrite
 from gitreg.errors import Refused
 
 RECORD = "gitreg-site.json"
@@ -152,7 +153,7 @@ class Folder:
 
     def _write(self, path: str, data: bytes) -> None:
         aside, file = self.path / _ASIDE, self.path / path
-        aside.write_bytes(data)
+        safewrite.create(self.path, _ASIDE, data)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):

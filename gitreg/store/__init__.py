@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shlex
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gitreg import safewrite
 from gitreg.declared import Artifact, ArtifactSource, Link
 from gitreg.documents import parse
 from gitreg.errors import Outside, Refused
@@ -38,11 +39,21 @@ class Store:
     Args:
         root: the registry's root, with its `.dvc` folder.
         hashes: gives (md5, sha256) of a file in hex.
+        links: tells which symbolic links below `.dvc` came with a commit.
+
+    Attributes:
+        alone: whether no configuration of DVC's counts but the one in `root`.
+        left_out: remotes that DVC does not get to see there -> why; under the empty name, why there is none.
     """
 
-    def __init__(self, root: Path, hashes: Callable[[Path], Hashes]) -> None:
+    def __init__(
+        self, root: Path, hashes: Callable[[Path], Hashes], links: Callable[[], Sequence[str]] = tuple
+    ) -> None:
         self.root = root
         self.hashes = hashes
+        self.links = links
+        self.alone = False
+        self.left_out: Mapping[str, str] = {}
         self._cache: Path | None = None
         self._started: dict[Path, Future[Hashes]] = {}
 
@@ -61,10 +72,10 @@ class Store:
     def cache(self) -> Path:
         """The cache's folder for MD5 objects, as DVC's configuration says."""
         if self._cache is None:
-            self._cache = self._configured_cache() / "files" / "md5"
+            self._cache = self.cache_folder() / "files" / "md5"
         return self._cache
 
-    def _configured_cache(self) -> Path:
+    def cache_folder(self) -> Path:
         """DVC's `cache.dir`: the last of its configuration files that sets it, relative to that file.
 
         Read without DVC, whose own configuration module loads its HTTP client (0.1 s and more):
@@ -79,14 +90,11 @@ class Store:
         place = own / "cache"
         for file in (Path(system) / "config", Path(user) / "config", own / "config", own / "config.local"):
             try:
-                said = (
-                    ConfigObj(str(file), encoding="utf-8").get("cache", {}).get("dir")
-                    if file.is_file()
-                    else None
-                )
+                said = ConfigObj(str(file), encoding="utf-8").get("cache") if file.is_file() else None
+                said = said.get("dir") if isinstance(said, Mapping) else None
             except (ConfigObjError, OSError, UnicodeDecodeError) as error:
                 raise Refused(f"{file}: not a DVC configuration: {error}", "dvc config --list") from None
-            if said:
+            if isinstance(said, str) and said:
                 place = Path(os.path.normpath(file.parent / said))
         return place
 
@@ -207,14 +215,23 @@ class Store:
             Outside: DVC refuses.
         """
         from dvc.exceptions import DvcException
-        from dvc.repo import Repo
 
+        self.refuse_links()
         try:
-            with quiet(), Repo(str(self.root)) as repo:
+            with quiet(), remotes.opened(self) as repo:
                 repo.add([str(path)])
         except DvcException as error:
             raise Outside(f"dvc add {path}: {error}") from error
         return path.relative_to(self.root).as_posix() + ".dvc"
+
+    def refuse_links(self) -> None:
+        """Raise Refused where DVC would write through a link that somebody committed."""
+        if found := self.links():
+            listed = "\n".join(f"{self.root / link} is a symbolic link that Git tracks" for link in found)
+            raise Refused(
+                f"{listed}: DVC would write where it leads",
+                f"git rm {' '.join(map(shlex.quote, found))}; a link that Git does not track may stay",
+            )
 
     def bring(self, url: str, target: Path, told: urls.Told | None = None) -> dict[str, Any]:
         """Copy what is at an address now to a path; what DVC's `deps` say of it.
@@ -235,7 +252,7 @@ class Store:
     def imported(self, pointer: Path, origin: Mapping[str, Any]) -> None:
         """Make a .dvc file one of an import, as DVC itself writes it: frozen, and with where it came from."""
         outs = parse(pointer.read_bytes(), pointer.name)[0].data["outs"]
-        pointer.write_bytes(import_file(outs, origin))
+        safewrite.replace(self.root, pointer, import_file(outs, origin))
 
     def import_file(self, outs: Any, origin: Mapping[str, Any]) -> bytes:
         """A .dvc file of an import; see `imports`."""
@@ -260,25 +277,6 @@ class Store:
             Outside: a remote cannot be reached, or there is none.
         """
         remotes.push(self, wanted)
-
-    def lend(self, other: Path) -> None:
-        """Let a clone of this repository use its cache, and its remotes from where they are.
-
-        Addresses in DVC's configuration are relative to its file, and local ones are not committed.
-        """
-        from configobj import ConfigObj
-
-        (other / ".dvc").mkdir(exist_ok=True)  # a registry whose models have no artifacts may have none
-        lent = ConfigObj(str(other / ".dvc" / "config.local"), encoding="utf-8")
-        for name in ("config", "config.local"):
-            for section, said in ConfigObj(str(self.root / ".dvc" / name), encoding="utf-8").items():
-                lent.setdefault(section, {}).update(said)
-                for key in ("url", "keyfile", "credentialpath"):
-                    value = said.get(key, "") if isinstance(said, Mapping) else ""
-                    if value and "://" not in value and (key != "url" or not re.match(r"[\w.-]+:", value)):
-                        lent[section][key] = os.path.normpath(self.root / ".dvc" / value)
-        lent.setdefault("cache", {})["dir"] = str(self._configured_cache())
-        lent.write()
 
     def has_remote(self) -> bool:
         """Whether a default remote is configured."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gitreg import safewrite
 from gitreg.documents import parse
 from gitreg.errors import Outside, Refused
 
@@ -235,7 +236,7 @@ def commands(root: Path, stage: Stage) -> list[tuple[str, str]]:
     done = subprocess.run(
         [*_dvc("repro"), "--dry", "--force", stage.target],
         cwd=root,
-        env=_environment(),
+        env={**_environment(), **_alone(root)},
         capture_output=True,
         text=True,
         errors="replace",
@@ -258,8 +259,10 @@ def checkout(root: Path, files: Sequence[str], tell: Callable[[str], None]) -> N
     Raises:
         Outside: it cannot be had.
     """
-    if files and _run([*_dvc("checkout"), "--quiet", *files], root, None, lambda line: None)[0]:
-        code, said = _run([*_dvc("pull"), *files], root, None, tell)
+    safewrite.refuse_links(root, *(name for file in files for name in (file, file.removesuffix(".dvc"))))
+    alone = _alone(root)
+    if files and _run([*_dvc("checkout"), "--quiet", *files], root, None, lambda line: None, alone)[0]:
+        code, said = _run([*_dvc("pull"), *files], root, None, tell, alone)
         if code:
             raise Outside(f"dvc pull {' '.join(files)}: {_last_error(said)}", "dvc remote list")
 
@@ -295,8 +298,18 @@ def _environment() -> dict[str, str]:
     return {**kept, "PATH": f"{here}{os.pathsep}{kept.get('PATH', '')}", "DVC_NO_ANALYTICS": "1"}
 
 
+def _alone(root: Path) -> dict[str, str]:
+    """Variables with which DVC knows no configuration but that of a folder, as of `Store.alone`."""
+    none = str(root / ".dvc" / "none")
+    return {"DVC_SYSTEM_CONFIG_DIR": none, "DVC_GLOBAL_CONFIG_DIR": none}
+
+
 def _run(
-    command: Sequence[str], root: Path, timeout: float | None, tell: Callable[[str], None]
+    command: Sequence[str],
+    root: Path,
+    timeout: float | None,
+    tell: Callable[[str], None],
+    more: Mapping[str, str] | None = None,
 ) -> tuple[int | None, str]:
     """Run a program in a session of its own, which ends with it; its exit code (None: too late), and
     the last lines that it printed."""
@@ -304,7 +317,7 @@ def _run(
     process = subprocess.Popen(
         command,
         cwd=root,
-        env=_environment(),
+        env={**_environment(), **(more or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -337,8 +350,3 @@ def _last_error(said: str) -> str:
     """DVC's own last word."""
     errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
     return errors[-1] if errors else (said.strip().splitlines() or ["no reason given"])[-1]
-
-
-def keep_to_itself(root: Path) -> None:
-    """Give a clone a cache of its own, and nothing of the settings that were lent to it."""
-    (root / ".dvc" / "config.local").unlink(missing_ok=True)

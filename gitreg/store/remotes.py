@@ -9,6 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gitreg.errors import Outside
@@ -28,11 +29,11 @@ def fetch(store: Store, wanted: Sequence[Tracked], config: Mapping[str, Any] | N
     """
     if not wanted:
         return
-    from dvc.repo import Repo
     from dvc_data.hashfile.hash_info import HashInfo
 
+    store.refuse_links()
     try:
-        with quiet(), Repo(str(store.root), config=config) as repo:
+        with quiet(), opened(store, config) as repo:
             # By hash, from configured remotes alone. `dvc fetch` would go to wherever an imported
             # artifact's .dvc file says that it once came from, which a pull request may say.
             for _ in range(2):  # a folder's list of files comes first, and then what it lists
@@ -46,7 +47,8 @@ def fetch(store: Store, wanted: Sequence[Tracked], config: Mapping[str, Any] | N
     lacking = [(t, missing) for t in wanted if (missing := store.missing(t))]
     if lacking:
         raise Outside(
-            "\n".join(_lack(t, missing, failed) for t, missing in lacking), _remote_hint(failed)
+            "\n".join(_lack(t, missing, failed) + _left_out(store, t) for t, missing in lacking),
+            _remote_hint(failed),
         ) from failed
 
 
@@ -56,11 +58,11 @@ def push(store: Store, wanted: Sequence[Tracked]) -> None:
     Raises:
         Outside: a remote cannot be reached, or there is none.
     """
-    from dvc.repo import Repo
     from dvc_data.hashfile.hash_info import HashInfo
 
+    store.refuse_links()
     try:
-        with quiet(), Repo(str(store.root)) as repo:
+        with quiet(), opened(store) as repo:
             for remote in sorted({t.remote for t in wanted}, key=str):
                 ours = [t for t in wanted if t.remote == remote]
                 hashes = {md5 for t in ours for md5 in (t.md5, *(store.listed(t.md5) or ()))}
@@ -82,13 +84,12 @@ def absent(store: Store, hashes: Collection[str]) -> tuple[dict[str, set[str]], 
     Raises:
         Outside: DVC's configuration is broken.
     """
-    from dvc.repo import Repo
-
+    store.refuse_links()
     lists = {one: store.listed(one) for one in hashes}
     lacking = {*hashes}.union(*(files for files in lists.values() if files))
     silent: dict[str, str] = {}
     try:
-        with quiet(), Repo(str(store.root)) as repo:
+        with quiet(), opened(store) as repo:
             first = repo.config["core"].get("remote")
             remotes = sorted(repo.config["remote"], key=lambda name: name != first)
             for name in remotes:
@@ -100,6 +101,25 @@ def absent(store: Store, hashes: Collection[str]) -> tuple[dict[str, set[str]], 
         raise Outside(f"DVC: {error}", "dvc config --list") from error
     found = {one: lacking & {one, *(files or ())} for one, files in lists.items() if remotes}
     return {one: missing for one, missing in found.items() if missing}, silent
+
+
+def opened(store: Store, config: Mapping[str, Any] | None = None) -> Any:
+    """DVC's repository of a store; if it is alone, without the configuration of the user and the machine."""
+    from dvc.config import Config
+    from dvc.repo import Repo
+
+    if not store.alone:
+        return Repo(str(store.root), config=config)
+
+    class Alone(Config):  # type: ignore[misc]
+        LEVELS = Config.REPO_LEVELS
+
+    class AloneRepo(Repo):  # type: ignore[misc]
+        @cached_property
+        def config(self) -> Config:
+            return Alone(self.dvc_dir, local_dvc_dir=self.local_dvc_dir, config=self._config)
+
+    return AloneRepo(str(store.root), config=config)
 
 
 @contextlib.contextmanager
@@ -140,6 +160,14 @@ def _lack(tracked: Tracked, missing: list[str], failed: Exception | None) -> str
     if failed is None:
         return f"{text}, nor does the remote"
     return f"{text}, and DVC cannot fetch it: {str(failed) or type(failed).__name__}"
+
+
+def _left_out(store: Store, tracked: Tracked) -> str:
+    """Why DVC does not get to see an artifact's remote, where gitreg leaves it out."""
+    why = store.left_out.get((tracked.remote or "").lower()) or (
+        None if tracked.remote else "\n".join(store.left_out.values())
+    )
+    return f"\n{why}" if why else ""
 
 
 def _remote_hint(error: Exception | None) -> str:
