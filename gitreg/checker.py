@@ -14,6 +14,7 @@ from gitreg import demands, folders, memo, stagefile
 from gitreg.declared import Named, RegistryFile
 from gitreg.errors import Problem
 from gitreg.gather import Content, content_of, gather
+from gitreg.git import discovery
 from gitreg.manifest import REGISTRY_FILE, read_stage, read_yaml
 from gitreg.names import did_you_mean
 from gitreg.reports import CheckReport, advice
@@ -98,7 +99,12 @@ def examine(
     progress: Callable[[str], None] | None,
     visible: Collection[str] | EllipsisType | None = ...,
 ) -> list[Checked]:
-    """Check some manifests and all that they name, and run their models if asked to, into a report."""
+    """Check some manifests and all that they name, and run their models if asked to, into a report.
+
+    Raises:
+        Planted: the registry's folder, or one above, is a Git repository of its own on some file systems.
+    """
+    discovery.refuse_planted(registry.root, folded=True)
     seen = registry.visible if isinstance(visible, EllipsisType) else visible
     runnable: list[str] = []
     verdicts = registry.memo.recall("stacked")

@@ -13,7 +13,7 @@ from pathlib import Path
 from gitreg import caches, git
 from gitreg.addresses import Address
 from gitreg.errors import GitregError, Outside
-from gitreg.git import clones
+from gitreg.git import clones, discovery
 
 _FETCHED = "gitreg-fetched"
 # A clone of ten thousand versions takes minutes on a slow line; one that is there can be used meanwhile.
@@ -47,7 +47,7 @@ def opened(address: Address, offline: bool | None = None) -> Clone:
         Outside: the remote cannot be reached, and there is no clone.
     """
     folder = caches.place("clones") / f"{address.key}.git"
-    git.CLONES.add(folder)
+    discovery.CLONES.add(folder)
     if caches.is_offline(offline):
         git.SEALED.add(folder)
         if not _as_of(folder):

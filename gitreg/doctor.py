@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gitreg import folders, git, safewrite, server
 from gitreg.errors import GitregError
+from gitreg.git.discovery import Planted
 from gitreg.registry import Registry
 from gitreg.reports import Finding
 
@@ -26,7 +27,8 @@ def examine(folder: Path, remote: str | None = None, deep: bool = False) -> Iter
     try:
         registry = Registry(folder)
     except GitregError as error:
-        yield Finding("registry", "warning", error.message, error.hint)
+        level = "error" if isinstance(error, Planted) else "warning"
+        yield Finding("registry", level, error.message, error.hint)
         return
     found = list(_registry(registry))
     yield from found

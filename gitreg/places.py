@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitreg import caches
+from gitreg import caches, git
 from gitreg.errors import Refused
+from gitreg.git import discovery
 from gitreg.names import parse_reference
 
 if TYPE_CHECKING:
@@ -59,8 +60,11 @@ def find(path: str | os.PathLike[str], offline: bool | None = None) -> Place:
     start = Path(text).resolve()
     for folder in (start, *start.parents):
         if (folder / _FILE).is_file():
+            # Where the user is counts too; but for Git's own folder, which is what it looks like.
+            discovery.refuse_planted(folder if ".git" in start.relative_to(folder).parts else start)
             return Place(folder, shown=str(folder), offline=offline)
-    if is_bare(start):
+    if discovery.looks_bare(start):
+        git.name_bare(start)
         return Place(start, True, "", str(start), key_of(start), start, offline)
     raise Refused(f"no {_FILE} in {start} or above it", "gitreg init makes a registry here")
 
@@ -71,11 +75,6 @@ def _address(text: str) -> Address | None:
     from gitreg.addresses import address_of
 
     return address_of(text)
-
-
-def is_bare(folder: Path) -> bool:
-    """Whether a folder is a bare repository's."""
-    return all((folder / name).exists() for name in ("HEAD", "objects", "refs", "config"))
 
 
 def key_of(folder: Path) -> str:
@@ -94,7 +93,7 @@ def at(
     model: str | None = None,
 ) -> Iterator[Registry]:
     """A registry as a commit has it, on disk; see `Registry.at`."""
-    from gitreg import git, memo
+    from gitreg import memo
 
     if registry.bare:
         with registry.scratch() as place:
@@ -120,7 +119,7 @@ def cloned(registry: Registry, commit: str, place: Path, shared: bool = True) ->
     Raises:
         Refused: the commit has no registry where this one lies.
     """
-    from gitreg import dvcsettings, git
+    from gitreg import dvcsettings
     from gitreg.registry import Registry
 
     snapshot = registry.snapshot(commit)
@@ -157,12 +156,11 @@ def _within(place: Path, prefix: str, commit: str, shown: str) -> Path:
     ignored = os.path.realpath(root / ".dvcignore")  # DVC reads it
     if not ignored.startswith(f"{os.path.realpath(place)}{os.sep}"):
         raise Refused(f"{prefix}.dvcignore of commit {commit[:12]} of {shown} is a link that leads out of it")
+    discovery.refuse_planted(root, commit=commit)
     return root
 
 
 def _changed(registry: Registry, within: Sequence[str], dirty: Collection[str] | None) -> bool:
-    from gitreg import git
-
     if dirty is None:
         return bool(git.changed(registry.root, within))
     return any(folder == "." or path.startswith(f"{folder}/") for path in dirty for folder in within)

@@ -17,7 +17,7 @@ from gitreg import checker, demands, doors, gates, git, planner, rules, uncommit
 from gitreg.declared import RegistryFile
 from gitreg.effects import Effects, ModelReview
 from gitreg.errors import GitregError, Outside, Problem, Refused
-from gitreg.git import refs
+from gitreg.git import discovery, refs
 from gitreg.globs import Glob
 from gitreg.manifest import REGISTRY_FILE
 from gitreg.planner import Planned
@@ -93,6 +93,7 @@ class Reviewer:
             self.changed = git.changes(self.root, self.base, self.uncommitted)
 
     def _read_base(self, base: str) -> None:
+        discovery.refuse_planted(self.root, folded=True)
         self.commit = self.registry.commit("HEAD")
         tip = self.registry.commit(base)
         found = refs.merge_base(self.root, tip, self.commit)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitreg import git, safewrite, store
-from gitreg.git import refs
+from gitreg.git import discovery, refs
 from gitreg.manifest import read_registry, schema_folder
 from gitreg.packages import yaml_bytes
 
@@ -55,6 +55,7 @@ def init(folder: Path, name: str | None = None) -> Made:
     """
     folder.mkdir(parents=True, exist_ok=True)
     root = folder.resolve()
+    discovery.refuse_planted(root)
     made = Made(root)
     if git.top(root) is None:
         git.init(root)

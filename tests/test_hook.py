@@ -779,6 +779,7 @@ def test_variables_of_a_hook_lead_to_no_other_repository(
     other = tmp_path / "other"
     run("git", "init", "-q", "-b", "main", other, cwd=tmp_path)
     oid = run("git", "hash-object", "-w", "--stdin", cwd=other, input="secret").stdout.strip()
+    git.name_bare(team.hub)
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(other))
     monkeypatch.setenv("GIT_INDEX_FILE", str(other / "index"))
@@ -830,6 +831,7 @@ def test_who_is_behind_is_told_so_and_no_more(team: Team) -> None:
 
 def test_many_models_are_asked_for_as_few_are(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {"adder": None, "nobody": None}
+    git.name_bare(team.hub)
     few = View(team.hub).tags(asked, ["refs/tags/adder@v1.0.0"])
     assert {model: [tag.name for tag in tags] for model, tags in few.items()} == {
         "adder": ["adder#staging#1"],

@@ -1,27 +1,28 @@
 """The only room that talks to Git: small questions, argument lists, no inherited variables.
 
-This file runs Git and asks about a work tree; `objects` reads and writes trees, commits and tag objects;
-`refs` reads, writes, fetches and pushes references; `plain` is for commands that only read, and in a hurry.
+This file runs Git and asks about a work tree; `discovery` finds repositories; `objects` reads and writes
+trees, commits and tag objects; `refs` reads, writes, fetches and pushes references; `plain` is for commands
+that only read, and in a hurry.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitreg.errors import Outside
+from gitreg.git import discovery
 
 if TYPE_CHECKING:
     import git
 
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
-# Bare clones that gitreg made: they may have been copied with a cache, as into an image, and then be owned by
-# somebody else, of whose repositories Git would read none that it has to find by itself.
-CLONES: set[Path] = set()
+# A Git that gitreg's own Git starts is not to search for one either.
+_SAFE = ("-c", "safe.bareRepository=explicit")
 # Repositories that are not to reach out to a remote, not even for an object that they lack.
 SEALED: set[Path] = set()
 
@@ -34,10 +35,16 @@ class Ran(NamedTuple):
     err: str
 
 
+# Words of a command line that say which repository Git is to work in.
+Where = Sequence[str]
+NOWHERE: Where = ()
+
+
 def client(root: Path, environment: Mapping[str, str] | None = None) -> git.Git:
     """GitPython's command interface for a folder, sealed off from what a hook leaves behind."""
     said, without = _environment(root, environment)
     one = _sealed()(root)
+    one.line = partial(command_line, root)
     one.without = [word for name in sorted(without) for word in ("-u", name)]
     one.update_environment(**said)
     return one
@@ -46,8 +53,6 @@ def client(root: Path, environment: Mapping[str, str] | None = None) -> git.Git:
 def _environment(root: Path, more: Mapping[str, str] | None) -> tuple[dict[str, str], list[str]]:
     """What Git is to be told by variables, and which ones it is not to inherit."""
     said = {**_QUIET, **_received(root), **(more or {})}
-    if root in CLONES:
-        said["GIT_DIR"] = str(root)
     if root in SEALED or os.environ.get("GITREG_OFFLINE", "0") not in ("", "0"):
         said["GIT_ALLOW_PROTOCOL"] = "none"
     # Variables that a hook or `git rebase --exec` leaves behind would point Git at another repository:
@@ -66,18 +71,81 @@ def _received(root: Path) -> dict[str, str]:
     """What a pre-receive hook needs to see the objects of the push that it is to judge.
 
     They are in quarantine: in a folder beside the repository's own objects, which Git names in these
-    variables. They are kept for the very repository that the quarantine is in, and no other. With them its
-    GIT_DIR, made absolute: found from its folder alone, the repository of another owner, or any bare one
-    under `safe.bareRepository=explicit`, would be refused to the hook that Git has let in.
+    variables. They are kept for the very repository that the quarantine is in, and no other.
     See "Quarantine Environment" in `git help receive-pack`.
     """
-    place = os.environ.get("GIT_QUARANTINE_PATH")
-    if not place or Path(place).resolve().parent != (root / "objects").resolve():
+    if not _is_of_hook(root):
         return {}
     names = ("GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
     # Whoever may push could replace files by others, for the hook alone: no clone fetches refs/replace.
-    own = {"GIT_DIR": str(root.resolve()), "GIT_NO_REPLACE_OBJECTS": "1"}
+    own = {"GIT_NO_REPLACE_OBJECTS": "1"}
     return {**own, **{name: os.environ[name] for name in names if name in os.environ}}
+
+
+def _is_of_hook(root: Path) -> bool:
+    """Whether a folder is that of the repository that a hook judges a push to."""
+    place = os.environ.get("GIT_QUARANTINE_PATH")
+    return bool(place) and Path(place or "").resolve().parent == (root / "objects").resolve()
+
+
+def command_line(root: Path, arguments: Sequence[str], where: Where | None = None) -> list[str]:
+    """Returns the whole command line of a Git that is to work in the repository of a folder, and no other.
+
+    Arguments, as variables would also reach what Git starts elsewhere. Git's own search would end at a folder
+    that only looks like a repository.
+
+    Args:
+        where: another repository; `NOWHERE` for commands that make one.
+    """
+    if where is not None:
+        return ["git", *_SAFE, *where, *arguments]
+    found = discovery.find(root)
+    if found is None:  # Git says so, and what is asked of no repository is answered
+        return ["git", *_SAFE, f"--git-dir={root / '.git'}", *arguments]
+    if root not in discovery.CLONES and not _is_of_hook(root) and not _is_let_in(found):
+        return _asking(found)
+    within = [f"--work-tree={found.top}"] if found.top else []
+    return ["git", *_SAFE, f"--git-dir={found.folder}", *within, *arguments]
+
+
+def bare(folder: Path) -> Where:
+    """Returns where a bare repository is that gitreg made; for `where`."""
+    return (f"--git-dir={folder}",)
+
+
+def _asking(found: discovery.Found) -> list[str]:
+    """A Git that finds a repository by itself, and refuses if it is somebody else's that nothing allows."""
+    kept = "explicit" if found.top else "all"
+    ask = ["rev-parse", "--path-format=absolute", "--git-dir"]
+    return ["git", "-c", f"safe.bareRepository={kept}", "-C", str(found.top or found.folder), *ask]
+
+
+_LET_IN: set[Path] = set()
+
+
+def _is_let_in(found: discovery.Found) -> bool:
+    """Whether Git works in a repository. Told where it is, it would not ask whose it is."""
+    if found.folder not in _LET_IN and not discovery.is_owned(found):
+        done = subprocess.run(_asking(found), env=sealed(found.folder), capture_output=True)
+        if done.returncode:
+            return False
+    _LET_IN.add(found.folder)
+    return True
+
+
+def name_bare(folder: Path) -> None:
+    """Has a bare repository count that the user named.
+
+    Raises:
+        Planted: it is part of a checkout: a commit brought it.
+    """
+    around = discovery.find(folder)
+    if around and around.top and around.folder not in (folder, *folder.parents):
+        within = folder.relative_to(around.top).as_posix()
+        ran = run(around.top, ["ls-files", "-z", "--", f":(literal){within}"])
+        if within == "." or ran.code or ran.out:
+            raise discovery.Planted(folder)
+    discovery.BARE.add(folder)
 
 
 @cache
@@ -87,10 +155,11 @@ def _sealed() -> Any:
 
     class Sealed(git.Git):  # type: ignore[misc]
         without: Sequence[str] = ()
+        line: Callable[[Sequence[str]], list[str]]
 
         def execute(self, command: Any, *arguments: Any, **options: Any) -> Any:
-            sealed = ["env", *self.without, *command] if self.without else command
-            return super().execute(sealed, *arguments, **options)
+            whole = self.line(command[1:])
+            return super().execute(["env", *self.without, *whole], *arguments, **options)
 
     return Sealed
 
@@ -100,11 +169,14 @@ def run(
     arguments: Sequence[str],
     said: bytes | None = None,
     environment: Mapping[str, str] | None = None,
+    where: Where | None = None,
 ) -> Ran:
     """Run a Git command.
 
     Args:
+        root: where it runs, which paths are relative to; its repository is the one that counts.
         said: what it reads from its standard input.
+        where: another repository; see `command_line`.
 
     Raises:
         Outside: there is no Git.
@@ -114,7 +186,7 @@ def run(
     inherited = {name: value for name, value in os.environ.items() if name not in without}
     try:
         done = subprocess.run(
-            ["git", *arguments],
+            command_line(root, arguments, where),
             cwd=root,
             env={**inherited, "LANGUAGE": "C", "LC_ALL": "C", **told},
             input=said,
@@ -134,13 +206,14 @@ def must(
     arguments: Sequence[str],
     said: bytes | None = None,
     environment: Mapping[str, str] | None = None,
+    where: Where | None = None,
 ) -> str:
     """Run a Git command that should succeed; what it prints.
 
     Raises:
         Outside: it failed; the message is Git's own.
     """
-    ran = run(root, arguments, said, environment)
+    ran = run(root, arguments, said, environment, where)
     if ran.code:
         verb = next((a for a in arguments if not a.startswith("-")), "")
         raise Outside(f"git {verb}: {ran.err or ran.out or f'exit {ran.code}'}")
@@ -230,14 +303,18 @@ def clone_at(root: Path, commit: str, place: Path, shared: bool = True) -> None:
     """A work tree of its own for a commit, without its `.dvc`, sharing our objects. No hook runs.
 
     Args:
+        root: a registry's root.
         shared: whether it needs this repository for as long as it lives.
+
+    Raises:
+        Outside: the files are not all there.
     """
     from gitreg.git import clones
 
     clones.complete(root, commit)
     hooks = ["-c", "core.hooksPath=/dev/null", "-c", "protocol.file.allow=always"]
     must(
-        root,
+        place.parent,
         [
             *hooks,
             "clone",
@@ -249,6 +326,7 @@ def clone_at(root: Path, commit: str, place: Path, shared: bool = True) -> None:
             str(top(root)),
             str(place),
         ],
+        where=NOWHERE,
     )
     clones.lay_without_settings(place)
     # Git goes on, and exits with 0, where it cannot read a file's content.
@@ -261,7 +339,7 @@ def clone_at(root: Path, commit: str, place: Path, shared: bool = True) -> None:
 
 def init(root: Path) -> None:
     """Make a repository at `root`, on the branch main."""
-    code, _, err = run(root, ["init", "--quiet", "--initial-branch=main", "."])
+    code, _, err = run(root, ["init", "--quiet", "--initial-branch=main", "."], where=NOWHERE)
     if code:
         raise Outside(f"git init failed: {err}")
 
@@ -292,5 +370,5 @@ def setting(root: Path, key: str) -> str:
 
 def version() -> str:
     """Git's version, as 2.39.5."""
-    _, out, _ = run(Path.cwd(), ["--version"])
+    _, out, _ = run(Path.cwd(), ["--version"], where=NOWHERE)
     return out.removeprefix("git version ").split(" ")[0]

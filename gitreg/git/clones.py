@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gitreg.addresses import redacted
 from gitreg.errors import Outside
-from gitreg.git import must, plain, run
+from gitreg.git import NOWHERE, bare, must, plain, run
 
 # One branch, whatever the remote's default one is called and wherever it moves; the tags as they are there.
 _WANTED = ["+HEAD:refs/heads/main", "+refs/tags/*:refs/tags/*"]
@@ -56,7 +56,7 @@ def make(url: str, place: Path) -> None:
         Outside: it cannot be reached, or is empty.
     """
     place.mkdir(parents=True)
-    must(place, ["init", "--quiet", "--bare", "--template=", "--initial-branch=main", "."])
+    must(place, ["init", "--quiet", "--bare", "--template=", "--initial-branch=main", "."], where=NOWHERE)
     escaped = url.replace("\\", "\\\\").replace('"', '\\"')
     (place / "config").write_text(_CONFIG.format(url=escaped))
     refresh(place)
@@ -69,7 +69,8 @@ def refresh(place: Path) -> list[str]:
         Damaged: the clone is broken, or was left locked by a Git that was killed.
         Outside: the remote cannot be reached.
     """
-    ran = run(place, [*_SLOW, "fetch", *_FETCH, "--filter=blob:none", "--end-of-options", "origin", *_WANTED])
+    command = [*_SLOW, "fetch", *_FETCH, "--filter=blob:none", "--end-of-options", "origin", *_WANTED]
+    ran = run(place, command, where=bare(place))
     if ran.code:
         said = redacted(ran.err) or f"git fetch: exit {ran.code}"
         if "couldn't find remote ref HEAD" in ran.err:
@@ -84,7 +85,7 @@ def is_whole(place: Path) -> bool:
     """Whether a clone is there and its default branch can be read."""
     if not (place / "HEAD").is_file():
         return False
-    return run(place, ["--git-dir=.", "cat-file", "-e", "refs/heads/main^{tree}"]).code == 0
+    return run(place, ["cat-file", "-e", "refs/heads/main^{tree}"], where=bare(place)).code == 0
 
 
 def obtain(root: Path, wanted: Iterable[str], below: Iterable[str]) -> int:
@@ -221,7 +222,7 @@ def check_out(root: Path, commit: str, place: Path, folders: Sequence[str] | Non
     """
     place.mkdir(parents=True)
     safe = ["-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", "-c", "submodule.recurse=false"]
-    must(place, ["init", "--quiet", "--template=", "--initial-branch=main", "."])
+    must(place, ["init", "--quiet", "--template=", "--initial-branch=main", "."], where=NOWHERE)
     git = place / ".git"
     (git / "objects" / "info").rmdir()
     (git / "objects" / "pack").rmdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gitreg.errors import Outside
-from gitreg.git import must, run
+from gitreg.git import NOWHERE, bare, must, run
 from gitreg.redaction import cleaned
 
 _SLOW = ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30", "-c", "protocol.file.allow=always"]
@@ -23,20 +23,22 @@ def has_commit(url: str, commit: str, place: Path) -> bool:
         Outside: the repository cannot be reached.
     """
     place.mkdir(parents=True, exist_ok=True)
-    must(place, ["init", "--quiet", "--bare", "--template=", "."])
+    must(place, ["init", "--quiet", "--bare", "--template=", "."], where=NOWHERE)
+    here = bare(place.absolute())
     if len(commit) in _FULL:
-        ran = run(place, [*_SLOW, *_FETCH, "--depth=1", "--no-tags", "--end-of-options", url, commit])
+        ran = run(
+            place, [*_SLOW, *_FETCH, "--depth=1", "--no-tags", "--end-of-options", url, commit], where=here
+        )
         if ran.code == 0:
             return True
         if not _is_answer(ran.err):
             raise _unreachable(url, ran.err)
     # Its branches and tags with all that they lead to, for a short id, or a server that gives no others.
-    ran = run(place, [*_SLOW, *_FETCH, "--end-of-options", url, "+refs/*:refs/there/*"])
+    ran = run(place, [*_SLOW, *_FETCH, "--end-of-options", url, "+refs/*:refs/there/*"], where=here)
     if ran.code:
         raise _unreachable(url, ran.err)
-    return (
-        run(place, ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}"]).code == 0
-    )
+    asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}"]
+    return run(place, asked, where=here).code == 0
 
 
 def _is_answer(said: str) -> bool:

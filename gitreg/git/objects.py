@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gitreg.errors import Outside, Refused
-from gitreg.git import must, plain, run, top
+from gitreg.git import NOWHERE, bare, must, plain, run, top
 
 _OID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
 
@@ -179,17 +179,17 @@ def _make_signer(root: Path, folder: Path) -> None:
     are made.
     """
     of = must(root, ["rev-parse", "--show-object-format"])
-    must(root, ["init", "--quiet", "--bare", "--template=", f"--object-format={of}", str(folder)])
+    folder.mkdir(exist_ok=True)
+    must(folder, ["init", "--quiet", "--bare", "--template=", f"--object-format={of}", "."], where=NOWHERE)
     common = must(root, ["rev-parse", "--path-format=absolute", "--git-common-dir"])
-    must(folder, ["config", "include.path", f"{common}/config"])
-    must(folder, ["config", "core.bare", "true"])
+    must(folder, ["config", "include.path", f"{common}/config"], where=bare(folder))
+    must(folder, ["config", "core.bare", "true"], where=bare(folder))
 
 
 def _signed(root: Path, signer: Path, name: str, commit: str, time: int, message: str) -> str:
     """A tag object that Git itself signs, however it is configured to."""
     common = must(root, ["rev-parse", "--path-format=absolute", "--git-common-dir"])
     environment = {
-        "GIT_DIR": str(signer),
         "GIT_OBJECT_DIRECTORY": f"{common}/objects",
         "GIT_COMMITTER_DATE": f"{time} +0000",
         "TMPDIR": str(signer),  # where Git writes what is to be signed
@@ -197,11 +197,13 @@ def _signed(root: Path, signer: Path, name: str, commit: str, time: int, message
     how = ["--annotate", "--sign", "--cleanup=verbatim", "--file=-"]
     said = f"{message.rstrip()}\n".encode("utf-8", "surrogateescape")
     command = ["-c", "core.hooksPath=/dev/null", "tag", *how, "--", name, commit]
-    ran = run(top(root) or root, command, said, environment)
-    made = "" if ran.code else must(root, ["cat-file", "tag", f"refs/tags/{name}"], environment=environment)
+    ran = run(top(root) or root, command, said, environment, bare(signer))
+    asked = ["cat-file", "tag", f"refs/tags/{name}"]
+    made = "" if ran.code else must(root, asked, environment=environment, where=bare(signer))
     if "\n-----BEGIN " not in made:  # Git 2.39 exits with 0 where it has no key, and leaves the tag unsigned
         raise Outside(f"git tag: cannot sign {name}: {ran.err}", "git config --get-regexp gpg")
-    return must(root, ["rev-parse", "--verify", f"refs/tags/{name}"], environment=environment)
+    asked = ["rev-parse", "--verify", f"refs/tags/{name}"]
+    return must(root, asked, environment=environment, where=bare(signer))
 
 
 def trailers(message: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from gitreg.errors import Outside
-from gitreg.git import sealed
+from gitreg.git import command_line, sealed
 
 _FORMAT = "--format=%(objectname) %(refname:strip=2)"
 _CHUNK = 1 << 20
@@ -228,7 +228,7 @@ def started(
     """
     try:
         return subprocess.Popen(
-            ["git", *arguments],
+            command_line(root, arguments),
             cwd=root,
             env=sealed(root),
             stdin=asked,
@@ -243,7 +243,11 @@ def started(
 def _run(root: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
-            ["git", *arguments], cwd=root, env=sealed(root), capture_output=True, stdin=subprocess.DEVNULL
+            command_line(root, arguments),
+            cwd=root,
+            env=sealed(root),
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
         )
     except FileNotFoundError as error:
         raise _no_git(root) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gitreg import folders, git
 from gitreg.errors import Refused
+from gitreg.git import discovery
 from gitreg.warden.view import Update
 
 NAME = "pre-receive"
@@ -32,8 +33,13 @@ def updates(lines: Iterable[bytes]) -> list[Update]:
 
 
 def here() -> Path:
-    """The repository that a hook runs for."""
-    return Path(os.environ.get("GIT_DIR", ".")).resolve()
+    """The repository that a hook runs for, as Git tells; not run by Git, the one in the current folder."""
+    folder = Path(os.environ.get("GIT_DIR", ".")).resolve()
+    if "GIT_DIR" in os.environ:
+        discovery.BARE.add(folder)
+    elif discovery.looks_bare(folder):
+        git.name_bare(folder)
+    return folder
 
 
 def command(prefix: str = "") -> str:
@@ -51,12 +57,14 @@ def install(folder: Path, prefix: str = "") -> Path:
     Raises:
         Refused: there is no bare repository, its hooks are elsewhere, or another hook is there.
     """
-    asked = ["rev-parse", "--is-bare-repository", "--absolute-git-dir", "--git-path", "hooks"]
-    said = git.run(folder, asked).out.split("\n")
+    root = folder.resolve()
+    if discovery.looks_bare(root):
+        git.name_bare(root)
+    said = git.run(root, ["rev-parse", "--is-bare-repository", "--git-path", "hooks"]).out.split("\n")
     if said[0] != "true":
         hint = "run it where others push to, on the server; git init --bare makes such a repository"
         raise Refused(f"{folder} is not a bare repository", hint)
-    root, place = Path(said[1]), folder / said[2]
+    place = root / said[1]
     if place.resolve() != (root / "hooks").resolve():
         hint = f"git -C {shlex.quote(str(root))} config core.hooksPath hooks"
         raise Refused(f"core.hooksPath has Git look for the hooks of {root} in {place}", hint)
