@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -180,6 +181,10 @@ def _serving(manifest: Manifest) -> dict[str, Any]:
     return {**said, "code": "service"} if "code" in manifest.serving else said
 
 
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+_POINTER, _MOST_POINTER = b"version https://git-lfs.github.com/spec/", 1024
+
+
 class _Gatherer:
     def __init__(self, root: Path, gathered: Gathered, read: Read, store: Store, build: bool) -> None:
         assert read.manifest is not None
@@ -269,6 +274,15 @@ class _Gatherer:
             self.gathered.inputs.setdefault(str(file), memo.stamp(file))
             if file.is_relative_to(self.root):
                 self.gathered.committed.append(file.relative_to(self.root).as_posix())
+            self.whole(("model_class",), file)
+
+    def whole(self, path: documents.Path, file: Path) -> None:
+        """A file whose content Git LFS keeps elsewhere would be packaged as what stands in its place."""
+        status = self.gathered.inputs[str(file)]
+        small = status and status[0] < _MOST_POINTER and file.suffix != ".py"
+        if small and file.read_bytes().startswith(_POINTER):
+            where = os.path.relpath(file, self.root)
+            self.problem(path, f"'{where}' is a pointer of Git LFS; its content is not here")
 
     def requirements(self) -> None:
         """The requirements, held against PEP 508 and the imports."""
@@ -302,9 +316,12 @@ class _Gatherer:
         place = self.look(code, committed=True)
         if place.is_file():
             self.gathered.service = {place.name: place}
+            self.whole(("serving", "code"), place)
             return
         names = [name for name in tree_files(place) if visible is None or f"{code}/{name}" in visible]
         self.gathered.service = {name: self.look(f"{code}/{name}", committed=True) for name in names}
+        for file in self.gathered.service.values():
+            self.whole(("serving", "code"), file)
         if not names:
             self.problem(("serving", "code"), f"'{code}' is an empty folder")
 

@@ -203,3 +203,11 @@ def kebab(class_name: str) -> str:
     """The model name that a class name suggests: `ChurnModel` is `churn-model`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", class_name)
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
+def is_of_git(path: str) -> bool:
+    """Returns whether a path leads into a folder `.git`, also where cases are not told apart.
+
+    Git brings none. Whatever else brings one makes a repository, with settings that name commands.
+    """
+    return ".git" in path.casefold().split("/")

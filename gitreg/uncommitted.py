@@ -32,7 +32,7 @@ class Walk:
     """
 
     def __init__(self, root: Path) -> None:
-        command = ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", "."]
+        command = [*git.STATUS, "--untracked-files=no", "--", "."]
         self._process = plain.started(root, command, subprocess.DEVNULL, subprocess.PIPE)
 
     def modified(self) -> list[str]:

@@ -210,6 +210,15 @@ def test_the_endpoint_of_a_dvc_remote_holds_for_what_lies_in_its_bucket(
         assert not (workshop.root / "models" / "wrong").exists()
 
 
+def test_a_bucket_brings_no_repository_of_git(workshop: Workshop, line: Line, data: Path) -> None:
+    (data / "trap" / ".git").mkdir(parents=True)
+    for name in ("weights.bin", ".git/config"):
+        (data / "trap" / name).write_text("[core]\n")
+    done = as_custom(workshop, "s3://data/trap", "trap")
+    assert done.returncode == 1 and "'.git/config' is of a Git repository" in done.stderr, done.stderr
+    assert not (workshop.root / "models" / "trap").exists()
+
+
 def test_a_newer_object_is_brought_by_update(workshop: Workshop, line: Line, data: Path) -> None:
     assert as_custom(workshop, "s3://data/big.bin").returncode == 0
     workshop.commit("big")

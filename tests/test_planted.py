@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -13,11 +15,11 @@ import pytest
 
 import gitreg as api
 from gitreg import cli, git
-from gitreg.errors import Outside
+from gitreg.errors import InvalidFiles, Outside
 from gitreg.git import discovery, objects, plain, refs
 from gitreg.git.discovery import Planted
 from gitreg.warden import hook as hooks
-from tests.support import Workshop, gitreg, run
+from tests.support import ADDER_CODE, Workshop, gitreg, run
 
 CONFIG = """\
 [core]
@@ -35,6 +37,11 @@ CONFIG = """\
 [remote "origin"]
 	url = ssh://localhost/there
 	promisor = true
+"""
+POINTER = """\
+version https://git-lfs.github.com/spec/v1
+oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393
+size 12345
 """
 LACKING = "0123456789" * 4
 
@@ -446,3 +453,142 @@ def test_a_hook_runs_for_the_repository_that_git_names(hub: Path, monkeypatch: p
     monkeypatch.chdir(hub)
     assert hooks.here() == hub and git.git_folder(hub) == hub
     assert sys.executable in hooks.command()
+
+
+# What else Git reads of a checkout ---------------------------------------------------------------------
+
+
+def settings(mono: Mono, **values: str) -> None:
+    """Configure the repository, as its user would."""
+    for key, value in values.items():
+        run("git", "config", key.replace("__", "."), value, cwd=mono.top)
+
+
+def test_attributes_start_no_program_that_shows_differences(mono: Mono) -> None:
+    """Those are configured by who looks at files, and take what a pull request gives them."""
+    show = f"touch {mono.mark} #"
+    settings(mono, diff__evil__textconv=show, diff__evil__command=show, diff__external=show)
+    (mono.root / ".gitattributes").write_text("* diff=evil\n")
+    mono.manifest(description="Another one.", metrics="metrics.json")
+    (mono.adder / "metrics.json").write_text('{"accuracy": 1}')
+    run("git", "add", "-A", cwd=mono.top)
+    run("git", "commit", "-qm", "a pull request", cwd=mono.top)
+    run("git", "diff", "HEAD~1", cwd=mono.top)
+    assert mono.mark.exists(), "Git itself runs it"
+    mono.mark.unlink()
+    mono.samples([{"x": [1, 2]}])
+    assert mono.gitreg("check", "--base", "HEAD~1", "--no-committed").returncode == 0
+    assert git.containing(mono.root, "adder") and git.changes(mono.root, "HEAD~1", [])
+    assert not mono.mark.exists()
+
+
+def test_hooks_that_are_checked_out_do_not_run_when_gitreg_reads(mono: Mono) -> None:
+    """`core.hooksPath` may be a folder of the work tree, whose files a pull request changes."""
+    hooks = mono.top / ".githooks"
+    hooks.mkdir()
+    settings(mono, core__hooksPath=".githooks")
+    for name in ("post-index-change", "post-checkout", "reference-transaction", "pre-auto-gc", "post-commit"):
+        (hooks / name).write_text(f"#!/bin/sh\ntouch {mono.mark}\n")
+        (hooks / name).chmod(0o755)
+    run("git", "-c", "core.hooksPath=/dev/null", "add", "-A", cwd=mono.top)
+    run("git", "-c", "core.hooksPath=/dev/null", "commit", "-qm", "a pull request", cwd=mono.top)
+    run("git", "-c", "core.hooksPath=/dev/null", "tag", "-am", "1", "adder@v1.0.0", "HEAD~1", cwd=mono.top)
+    file = mono.adder / "samples.json"
+    os.utime(file, (1, 1))  # Git writes the index, as it looked at the file
+    for command in ("check --base HEAD~1 --no-committed", "plan", "list", "build adder@1.0.0", "doctor"):
+        done = mono.gitreg(*command.split())
+        assert done.returncode == 0, (command, done.stderr)
+        assert not mono.mark.exists(), command
+        os.utime(file, (2, 2))
+    run("git", "status", cwd=mono.top)
+    assert mono.mark.exists(), "Git itself runs it"
+    mono.mark.unlink()
+    mono.manifest(version="1.1.0")
+    run("git", "-c", "core.hooksPath=/dev/null", "commit", "-qam", "1.1.0", cwd=mono.top)
+    assert mono.gitreg("apply").returncode == 0
+    assert mono.mark.exists(), "what writes references asks the user's hooks, as `git tag` does"
+
+
+def test_submodules_are_not_looked_into_and_do_not_hide(mono: Mono, tmp_path: Path) -> None:
+    run("git", "init", "-q", "-b", "main", "other", cwd=tmp_path)
+    other = tmp_path / "other"
+    (other / "file").write_text("1")
+    run("git", "add", "-A", cwd=other)
+    run("git", "commit", "-qm", "first", cwd=other)
+    add = ["git", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "lib"]
+    run(*add, cwd=mono.root)
+    run("git", "config", "-f", ".gitmodules", "submodule.team/ml/lib.ignore", "all", cwd=mono.top)
+    run("git", "add", "-A", cwd=mono.top)
+    run("git", "commit", "-qm", "a submodule", cwd=mono.top)
+    run("git", "config", "core.fsmonitor", f"touch {mono.mark} #", cwd=mono.root / "lib")
+    (mono.root / "lib" / "file").write_text("2")
+    assert mono.gitreg("check", "--base", "HEAD~1", "--no-committed").returncode == 0
+    assert git.changed(mono.root) == []
+    assert not mono.mark.exists()
+    run("git", "-c", "core.fsmonitor=false", "commit", "-qam", "second", cwd=mono.root / "lib")
+    assert git.changed(mono.root) == ["team/ml/lib"], "whatever .gitmodules says"
+    run("git", "-c", "core.fsmonitor=false", "add", "-f", "team/ml/lib", cwd=mono.top)
+    run("git", "-c", "core.fsmonitor=false", "commit", "-qm", "moved", cwd=mono.top)
+    assert git.changes(mono.root, "HEAD~1", []) == {"lib": "M"}
+    commits = run("git", "rev-parse", "HEAD~1", "HEAD", cwd=mono.top).stdout.split()
+    assert plain.changes(mono.root, commits[0], commits[1], ["."]) == [("M", "lib")]
+
+
+def test_lfs_fetches_nothing_and_a_pointer_is_no_file_of_a_model(
+    mono: Mono, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit's `.lfsconfig` may name any server."""
+    told = tmp_path / "told"
+    run(
+        "git",
+        "config",
+        "--global",
+        "filter.lfs.smudge",
+        f'echo "$GIT_LFS_SKIP_SMUDGE" >> {told}; cat',
+        cwd=tmp_path,
+    )
+    try:
+        (mono.adder / "src" / "words.txt").write_text(POINTER)
+        mono.code(ADDER_CODE.replace('"""Adds', '"""words.txt: adds'))
+        mono.manifest(serving={"code": "src/words.txt"})
+        (mono.top / ".gitattributes").write_text("words.txt filter=lfs\n")
+        run("git", "add", "-A", cwd=mono.top)
+        run("git", "commit", "-qm", "a pull request", cwd=mono.top)
+        run("git", "tag", "-a", "-m", "by hand", "adder@v1.0.0", cwd=mono.top)
+        run("git", "clone", "-q", "--bare", mono.top, tmp_path / "hub.git", cwd=tmp_path)
+        mono.manifest(version="1.1.0")
+        run("git", "commit", "-qam", "1.1.0", cwd=mono.top)
+        said = "'models/adder/src/words.txt' is a pointer of Git LFS"
+        done = mono.gitreg("check")
+        assert done.returncode == 0, done.stderr
+        done = mono.gitreg("build", "adder@1.0.0")
+        assert done.returncode == 1 and said in done.stderr, done.stderr
+        monkeypatch.setenv("GITREG_CACHE", str(tmp_path / "cache"))
+        with pytest.raises(InvalidFiles, match=said):
+            api.load_model("adder@1.0.0", registry=f"{(tmp_path / 'hub.git').as_uri()}#subdirectory=team/ml")
+        assert told.read_text().split() == ["1", "1"]
+    finally:
+        run("git", "config", "--global", "--remove-section", "filter.lfs", cwd=tmp_path)
+
+
+def test_no_artifact_brings_a_repository(workshop: Workshop, tmp_path: Path) -> None:
+    """Neither by what a remote lists, nor by what else lies in the folder that it is taken from."""
+    listed = next((workshop.root / ".dvc/cache/files/md5").rglob("*.dir"))
+    entries = json.loads(listed.read_text())
+    text = json.dumps([*entries, {**entries[0], "relpath": ".Git/config"}]).encode()
+    md5 = hashlib.md5(text).hexdigest()
+    place = listed.parent.parent / md5[:2] / f"{md5[2:]}.dir"
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(text)
+    pointer = workshop.adder / "artifacts.dvc"
+    pointer.write_text(pointer.read_text().replace(f"{listed.parent.name}{listed.stem}", md5))
+    done = workshop.gitreg("build", "adder")
+    assert done.returncode == 1 and "'.Git/config' is of a Git repository" in done.stderr, done.stderr
+    folder = tmp_path / "model"
+    (folder / ".git").mkdir(parents=True)
+    (folder / ".git" / "config").write_text("[core]\n")
+    (folder / "weights.bin").write_text("1")
+    done = workshop.gitreg("new", "other", "--from", folder, "--type", "custom", "--description", "Weights.")
+    assert done.returncode == 0, done.stderr
+    assert (workshop.root / "models/other/artifacts/weights.bin").is_file()
+    assert not list((workshop.root / "models").rglob(".git"))

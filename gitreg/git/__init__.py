@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     import git
 
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
+# The files of a commit may say from which server Git LFS takes their content (`.lfsconfig`).
+_QUIET["GIT_LFS_SKIP_SMUDGE"] = "1"
 # A Git that gitreg's own Git starts is not to search for one either.
 _SAFE = ("-c", "safe.bareRepository=explicit")
+_NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
+# For work trees that gitreg makes: nothing watches them, and what their submodules are is not asked.
+ALONE = ("-c", "core.fsmonitor=false", "-c", "submodule.recurse=false", "-c", "gc.auto=0")
+# The repositories of submodules are not looked into; nor does `.gitmodules` hide at which commit they are.
+_NO_SUBMODULES = "--ignore-submodules=dirty"
 # Repositories that are not to reach out to a remote, not even for an object that they lack.
 SEALED: set[Path] = set()
 
@@ -44,7 +51,7 @@ def client(root: Path, environment: Mapping[str, str] | None = None) -> git.Git:
     """GitPython's command interface for a folder, sealed off from what a hook leaves behind."""
     said, without = _environment(root, environment)
     one = _sealed()(root)
-    one.line = partial(command_line, root)
+    one.line = partial(command_line, root, hooks=True)
     one.without = [word for name in sorted(without) for word in ("-u", name)]
     one.update_environment(**said)
     return one
@@ -88,7 +95,9 @@ def _is_of_hook(root: Path) -> bool:
     return bool(place) and Path(place or "").resolve().parent == (root / "objects").resolve()
 
 
-def command_line(root: Path, arguments: Sequence[str], where: Where | None = None) -> list[str]:
+def command_line(
+    root: Path, arguments: Sequence[str], where: Where | None = None, hooks: bool = False
+) -> list[str]:
     """Returns the whole command line of a Git that is to work in the repository of a folder, and no other.
 
     Arguments, as variables would also reach what Git starts elsewhere. Git's own search would end at a folder
@@ -96,16 +105,19 @@ def command_line(root: Path, arguments: Sequence[str], where: Where | None = Non
 
     Args:
         where: another repository; `NOWHERE` for commands that make one.
+        hooks: whether the repository's hooks have a say, as when references are written and pushed.
     """
+    # Where `core.hooksPath` is a folder of the work tree, they are what is checked out.
+    start = ["git", *_SAFE, *([] if hooks else _NO_HOOKS)]
     if where is not None:
-        return ["git", *_SAFE, *where, *arguments]
+        return [*start, *where, *arguments]
     found = discovery.find(root)
     if found is None:  # Git says so, and what is asked of no repository is answered
-        return ["git", *_SAFE, f"--git-dir={root / '.git'}", *arguments]
+        return [*start, f"--git-dir={root / '.git'}", *arguments]
     if root not in discovery.CLONES and not _is_of_hook(root) and not _is_let_in(found):
         return _asking(found)
     within = [f"--work-tree={found.top}"] if found.top else []
-    return ["git", *_SAFE, f"--git-dir={found.folder}", *within, *arguments]
+    return [*start, f"--git-dir={found.folder}", *within, *arguments]
 
 
 def bare(folder: Path) -> Where:
@@ -159,7 +171,8 @@ def _sealed() -> Any:
 
         def execute(self, command: Any, *arguments: Any, **options: Any) -> Any:
             whole = self.line(command[1:])
-            return super().execute(["env", *self.without, *whole], *arguments, **options)
+            sealed = ["env", *self.without, *whole] if self.without else whole
+            return super().execute(sealed, *arguments, **options)
 
     return Sealed
 
@@ -170,13 +183,14 @@ def run(
     said: bytes | None = None,
     environment: Mapping[str, str] | None = None,
     where: Where | None = None,
+    hooks: bool = False,
 ) -> Ran:
     """Run a Git command.
 
     Args:
         root: where it runs, which paths are relative to; its repository is the one that counts.
         said: what it reads from its standard input.
-        where: another repository; see `command_line`.
+        where, hooks: see `command_line`.
 
     Raises:
         Outside: there is no Git.
@@ -186,7 +200,7 @@ def run(
     inherited = {name: value for name, value in os.environ.items() if name not in without}
     try:
         done = subprocess.run(
-            command_line(root, arguments, where),
+            command_line(root, arguments, where, hooks),
             cwd=root,
             env={**inherited, "LANGUAGE": "C", "LC_ALL": "C", **told},
             input=said,
@@ -249,10 +263,14 @@ def head(root: Path) -> str | None:
     return ran.out if ran.code == 0 else None
 
 
+# How Git is asked for files that are not as HEAD has them.
+STATUS = ("status", "--porcelain", "-z", "--no-renames", _NO_SUBMODULES)
+
+
 def changed(root: Path, paths: Sequence[str] = (".",), untracked: bool = True) -> list[str]:
     """Files of the work tree, relative to its top, that are not as HEAD has them; untracked ones too."""
     others = f"--untracked-files={'all' if untracked else 'no'}"
-    out = must(root, ["status", "--porcelain", "-z", "--no-renames", others, "--", *paths])
+    out = must(root, [*STATUS, others, "--", *paths])
     return [line[3:] for line in out.split("\0") if len(line) > 3]
 
 
@@ -282,7 +300,8 @@ def changes(root: Path, base: str, uncommitted: Iterable[str]) -> dict[str, str]
     Args:
         uncommitted: files, relative to `root`, that are not as HEAD has them either.
     """
-    out = must(root, ["diff", "--name-status", "-z", "--no-renames", "--relative", base, "HEAD", "--"])
+    how = ["--name-status", "-z", "--no-renames", "--relative", "--no-ext-diff", "--no-textconv"]
+    out = must(root, ["diff", *how, _NO_SUBMODULES, base, "HEAD", "--"])
     words = [word for word in out.split("\0") if word]
     found = dict(zip(words[1::2], words[::2], strict=True))
     for path in uncommitted:
@@ -295,7 +314,8 @@ def changes(root: Path, base: str, uncommitted: Iterable[str]) -> dict[str, str]
 def containing(root: Path, *patterns: str) -> list[str]:
     """Files of the work tree with a line that matches any of some POSIX extended patterns."""
     wanted = [word for pattern in patterns for word in ("-e", pattern)]
-    ran = run(root, ["grep", "-l", "-z", "-E", "-I", "--untracked", *wanted, "--", "."])
+    how = ["-l", "-z", "-E", "-I", "--untracked", "--no-textconv", "--no-recurse-submodules"]
+    ran = run(root, ["grep", *how, *wanted, "--", "."])
     return [name for name in ran.out.split("\0") if name]
 
 
@@ -312,11 +332,12 @@ def clone_at(root: Path, commit: str, place: Path, shared: bool = True) -> None:
     from gitreg.git import clones
 
     clones.complete(root, commit)
-    hooks = ["-c", "core.hooksPath=/dev/null", "-c", "protocol.file.allow=always"]
     must(
         place.parent,
         [
-            *hooks,
+            *ALONE,
+            "-c",
+            "protocol.file.allow=always",
             "clone",
             "--quiet",
             *(["--shared"] if shared else []),
@@ -330,7 +351,7 @@ def clone_at(root: Path, commit: str, place: Path, shared: bool = True) -> None:
     )
     clones.lay_without_settings(place)
     # Git goes on, and exits with 0, where it cannot read a file's content.
-    ran = run(place, [*hooks, "checkout", "--quiet", "--detach", commit])
+    ran = run(place, [*ALONE, "checkout", "--quiet", "--detach", commit])
     if ran.code or ran.err.startswith("error: "):
         shallow = run(root, ["rev-parse", "--is-shallow-repository"]).out == "true"
         hint = "this is a shallow clone: git fetch --unshallow --tags" if shallow else "git fsck"
@@ -354,7 +375,7 @@ def visible_files(root: Path, paths: Sequence[str] = (".",)) -> set[str] | None:
 def last_commit(root: Path, paths: Sequence[str]) -> str | None:
     """The commit that last changed any of the paths; None when they are changed since, or not in Git."""
     literal = [f":(literal){path}" for path in paths]
-    code, out, _ = run(root, ["status", "--porcelain", "--untracked-files=all", "--", *literal])
+    code, out, _ = run(root, [*STATUS, "--untracked-files=all", "--", *literal])
     if code or out:
         return None
     code, out, _ = run(root, ["log", "-1", "--format=%H", "--end-of-options", "HEAD", "--", *literal])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gitreg.addresses import redacted
 from gitreg.errors import Outside
-from gitreg.git import NOWHERE, bare, must, plain, run
+from gitreg.git import ALONE, NOWHERE, bare, must, plain, run
 
 # One branch, whatever the remote's default one is called and wherever it moves; the tags as they are there.
 _WANTED = ["+HEAD:refs/heads/main", "+refs/tags/*:refs/tags/*"]
@@ -221,7 +221,6 @@ def check_out(root: Path, commit: str, place: Path, folders: Sequence[str] | Non
         Outside: an object cannot be fetched.
     """
     place.mkdir(parents=True)
-    safe = ["-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", "-c", "submodule.recurse=false"]
     must(place, ["init", "--quiet", "--template=", "--initial-branch=main", "."], where=NOWHERE)
     git = place / ".git"
     (git / "objects" / "info").rmdir()
@@ -232,4 +231,4 @@ def check_out(root: Path, commit: str, place: Path, folders: Sequence[str] | Non
     config = (root / "config").read_text()
     (git / "config").write_text(re.sub(r"(?m)^(\s*bare\s*=).*$", r"\1 false", config))
     lay_without_settings(place, folders)
-    must(place, [*safe, "checkout", "--quiet", "--detach", commit])
+    must(place, [*ALONE, "checkout", "--quiet", "--detach", commit])

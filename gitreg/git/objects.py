@@ -196,7 +196,7 @@ def _signed(root: Path, signer: Path, name: str, commit: str, time: int, message
     }
     how = ["--annotate", "--sign", "--cleanup=verbatim", "--file=-"]
     said = f"{message.rstrip()}\n".encode("utf-8", "surrogateescape")
-    command = ["-c", "core.hooksPath=/dev/null", "tag", *how, "--", name, commit]
+    command = ["tag", *how, "--", name, commit]
     ran = run(top(root) or root, command, said, environment, bare(signer))
     asked = ["cat-file", "tag", f"refs/tags/{name}"]
     made = "" if ran.code else must(root, asked, environment=environment, where=bare(signer))

@@ -101,7 +101,8 @@ def changes(root: Path, old: str, new: str, folders: Sequence[str]) -> list[tupl
         root: what paths are relative to.
         old, new: full ids.
     """
-    options = ["--name-status", "-z", "--no-renames", "--relative", "--no-ext-diff"]
+    options = ["--name-status", "-z", "--no-renames", "--relative", "--no-ext-diff", "--no-textconv"]
+    options += ["--ignore-submodules=dirty"]
     literal = [f":(literal){folder}" for folder in folders]
     done = _run(root, ["diff-tree", "-r", *options, old, new, "--", *literal])
     words = [os.fsdecode(word) for word in done.stdout.split(b"\0") if word]

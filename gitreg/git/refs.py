@@ -57,12 +57,12 @@ def read(line: str) -> Tag | OddTag | None:
 
 def move(root: Path, name: str, new: str, old: str) -> bool:
     """Move a reference if it still is where it was; whether it was."""
-    return run(root, ["update-ref", "--end-of-options", name, new, old]).code == 0
+    return run(root, ["update-ref", "--end-of-options", name, new, old], hooks=True).code == 0
 
 
 def delete(root: Path, name: str, old: str) -> None:
     """Delete a reference that we made, if nobody has moved it."""
-    run(root, ["update-ref", "-d", "--end-of-options", name, old])
+    run(root, ["update-ref", "-d", "--end-of-options", name, old], hooks=True)
 
 
 def current_branch(root: Path) -> str | None:
@@ -193,7 +193,7 @@ def fetch(root: Path, remote: str, branch: str) -> Listed:
             return there
         with journal(root, ["fetch refs/tags/", f"fetch refs/remotes/{remote}/"]):
             said = "".join(f"{one}\n" for one in wanted).encode()
-            ran = run(root, ["fetch", *_FETCH, "--stdin", "--end-of-options", remote], said)
+            ran = run(root, ["fetch", *_FETCH, "--stdin", "--end-of-options", remote], said, hooks=True)
             check_alive(ran.code, "fetch")
         if ran.code == 0:
             return there

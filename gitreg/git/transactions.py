@@ -211,7 +211,7 @@ def _finish(root: Path, stream: FileIO) -> None:
     there = ids(root, wanted)
     if there and all(wanted[name] == oid for name, oid in there.items()):
         rest = "".join(f"create {name} {oid}\n" for name, oid in wanted.items() if name not in there)
-        run(root, ["update-ref", "--create-reflog", "--stdin"], rest.encode())
+        run(root, ["update-ref", "--create-reflog", "--stdin"], rest.encode(), hooks=True)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

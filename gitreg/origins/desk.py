@@ -14,6 +14,7 @@ from gitreg import folders, formats, safewrite
 from gitreg.declared import Artifact
 from gitreg.errors import Refused
 from gitreg.manifest import contain
+from gitreg.names import is_of_git
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
@@ -153,7 +154,9 @@ class Desk:
             return origin
         target = self.free(name)
         if origin.is_dir():
-            files = [f for f in folders.tree_files(origin) if not is_below(origin / f, but)]
+            # DVC tracks no file of a Git repository; Git would take the copy for one, and obey its settings.
+            files = [f for f in folders.tree_files(origin) if not is_of_git(f)]
+            files = [f for f in files if not is_below(origin / f, but)]
             if not files:
                 raise Refused(f"{origin} is an empty folder")
             for file in files:

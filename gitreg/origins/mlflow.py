@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gitreg import builder, detection, inference, mlmodel, safewrite
+from gitreg import builder, detection, folders, inference, mlmodel, safewrite
 from gitreg.datafiles import read_text
 from gitreg.errors import InvalidFiles, Outside, Refused
+from gitreg.names import is_of_git
 from gitreg.origins.desk import Brought, Desk, absolute
 from gitreg.redaction import cleaned
 
@@ -46,6 +47,8 @@ def bring(desk: Desk, text: str) -> Brought:
     if text.startswith(_URIS):
         with desk.registry.scratch() as place:
             known = _asked(text, place)
+            if of_git := next(filter(is_of_git, folders.tree_files(Path(known["path"]))), None):
+                raise Refused(f"{text}: {of_git!r} is of a Git repository, and no part of a model")
             target = desk.free("artifacts")
             shutil.move(known["path"], target)
         origin = target

@@ -21,6 +21,7 @@ from gitreg import safewrite
 from gitreg.declared import Artifact, ArtifactSource, Link
 from gitreg.documents import parse
 from gitreg.errors import Outside, Refused
+from gitreg.names import is_of_git
 from gitreg.store import foreign, remotes, urls
 from gitreg.store.imports import import_file
 from gitreg.store.pointers import MD5, Pointers, Tracked
@@ -187,6 +188,8 @@ class Store:
             parts = name.split("/")
             if "\\" in name or "\0" in name or not all(parts) or {".", ".."} & set(parts):
                 raise Refused(f"{place}: the entry {name!r} is not a path below its folder")
+            if is_of_git(name):
+                raise Refused(f"{place}: the entry {name!r} is of a Git repository, which DVC never tracks")
             if not MD5.match(md5) or md5.endswith(".dir"):
                 raise Refused(f"{place}: the entry {name!r} has no md5 of a file: {md5!r}")
             if any("/".join(parts[:n]) in names for n in range(1, len(parts))):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gitreg.errors import GitregError, Outside, Refused
+from gitreg.names import is_of_git
 from gitreg.store.remotes import quiet
 
 _CHUNK = 8 << 20
@@ -95,6 +96,8 @@ class Source:
         for name in files:
             if {"", ".", ".."} & set(name.split("/")) or "\\" in name:
                 raise Refused(f"{self.url}: the name {name!r} is not a path below it")
+            if is_of_git(name):
+                raise Refused(f"{self.url}: {name!r} is of a Git repository, and no part of a model")
         if not files:
             raise Refused(f"there is nothing at {self.url}")
         return There(self.url, files)

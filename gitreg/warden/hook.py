@@ -60,7 +60,8 @@ def install(folder: Path, prefix: str = "") -> Path:
     root = folder.resolve()
     if discovery.looks_bare(root):
         git.name_bare(root)
-    said = git.run(root, ["rev-parse", "--is-bare-repository", "--git-path", "hooks"]).out.split("\n")
+    asked = ["rev-parse", "--is-bare-repository", "--git-path", "hooks"]
+    said = git.run(root, asked, hooks=True).out.split("\n")
     if said[0] != "true":
         hint = "run it where others push to, on the server; git init --bare makes such a repository"
         raise Refused(f"{folder} is not a bare repository", hint)
