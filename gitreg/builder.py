@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import flavors, folders, isolation, memo
+from gitreg import flavors, folders, isolation, memo, references
 from gitreg.declared import CUSTOM_PYTHON, Artifact, Contents, Link
 from gitreg.documents import own_yaml
 from gitreg.errors import ModelFailed, NotSupported, Refused
@@ -61,11 +61,13 @@ def package(
         conditions: what the model may take in each test, and see.
 
     Raises:
-        Refused: a destination holds something of someone else's.
+        Refused: a destination holds something of someone else's; or an option or a file of the artifact
+            names what is not in it.
         ModelFailed: the model did not import, load, predict or save from the package alone.
         NotSupported: there is no such package for the model's type.
     """
     built = Built()
+    _refuse_references(parts)
     for kind, place in places.items():
         claim(place, kind)
     with folders.aside(beside) as new:
@@ -201,10 +203,21 @@ def _judge(kind: str, parts: Parts, outcome: isolation.Outcome, built: Built) ->
 
 
 def whole(kind: str, parts: Parts, folder: Path) -> None:
-    """Lay out a package with its record, untested."""
+    """Lay out a package with its record, untested.
+
+    Raises:
+        Refused: an option of the loader, or a file of the artifact, names what is not in the artifact.
+    """
+    _refuse_references(parts)
     contents = contents_of(kind, parts)
     lay(contents, folder)
     seal(kind, parts, contents, folder)
+
+
+def _refuse_references(parts: Parts) -> None:
+    files = {name: link.source for name, link in parts.artifact.files.items()}
+    if files:
+        references.refuse(parts.type, parts.options, files, bool(parts.artifact.name), parts.name)
 
 
 def task(kind: str, parts: Parts, folder: Path) -> isolation.Task:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import documents, flavors, memo, patterns, requirements
+from gitreg import documents, flavors, fragment, memo, patterns, references, requirements
 from gitreg.datafiles import read_samples, read_text, read_values
 from gitreg.declared import Artifact, Manifest, Named
 from gitreg.errors import InvalidFiles, Problem, Refused
@@ -39,6 +39,7 @@ class Gathered:
         tracked: its artifact as DVC knows it.
         code: import path with slashes -> file.
         service: the code for its service: path below that -> file.
+        beside: files that its Triton configuration names: path in the package -> file.
         inputs: stamps of every file and folder that was looked at, as before the look.
         version_place: line and column of the version in the manifest.
         committed: the paths whose last commit is the package's commit.
@@ -52,6 +53,7 @@ class Gathered:
     tracked: Tracked | None = None
     code: dict[str, Path] = field(default_factory=dict)
     service: dict[str, Path] = field(default_factory=dict)
+    beside: dict[str, Path] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
     requirements: tuple[str, ...] = ()
     inputs: memo.Stamps = field(default_factory=dict)
@@ -134,6 +136,7 @@ def parts_of(gathered: Gathered, artifact: Artifact, version: str | None = None)
         image=manifest.image,
         serving=_serving(manifest),
         service={path: file.read_bytes() for path, file in gathered.service.items()},
+        beside={path: file.read_bytes() for path, file in gathered.beside.items()},
         reference=reference_of(manifest),
     )
 
@@ -372,6 +375,9 @@ class _Gatherer:
                 self.problem(
                     ("options", key), f"the type '{manifest.type}' {takes}{did_you_mean(key, known)}"
                 )
+        for key, why in references.option_mistakes(manifest.options, self.names()) if flavor else ():
+            if key in known:
+                self.problem(("options", key), why)
         if manifest.backend == "native" and manifest.type not in NATIVE:
             able = ", ".join(NATIVE)
             self.problem(
@@ -384,16 +390,19 @@ class _Gatherer:
         if flavor and manifest.schema is None:
             self.problem((), f"'schema' is missing; the type '{manifest.type}' is served by it")
 
+    def names(self) -> set[str] | None:
+        """The files of the artifact's folder, where an option names one and the cache has their list."""
+        tracked = self.gathered.tracked
+        if tracked is None or tracked.name or not references.FILE_OPTIONS & self.manifest.options.keys():
+            return None
+        return self.store.names(tracked)
+
     def triton(self) -> None:
         """What the manifest adds to Triton's configuration, held against its message."""
-        if not self.manifest.triton:
-            return
-        from gitreg.packages.triton import merge, model_config_pb2
-
-        try:
-            merge(model_config_pb2().ModelConfig(), self.manifest.triton)
-        except Refused as refused:
-            self.problem(("triton",), refused.message.removeprefix("triton: ").partition("\n")[0])
+        found, files = fragment.judge(self.root, self.manifest, self.document)
+        self.gathered.problems += found
+        for path, relative in files.items():
+            self.gathered.beside[path] = self.look(relative, committed=True)
 
     def lineage(self) -> None:
         """Addresses with a password or a token, which would be in Git for good."""

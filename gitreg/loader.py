@@ -45,10 +45,11 @@ def load_raw_model(path: str | os.PathLike[str]) -> Model:
         path: the package, or its version folder.
 
     Raises:
-        Refused: there is no raw package at `path`, or it has no such class.
+        Refused: there is no raw package at `path`, it has no such class, or it names files outside of itself.
         NotSupported: the package's type has no loader; the message names the type. It is a
             NotImplementedError.
     """
+    from gitreg import references
     from gitreg.flavors import FLAVORS, is_loadable, where
 
     version = _version_folder(Path(path).absolute())
@@ -63,7 +64,13 @@ def load_raw_model(path: str | os.PathLike[str]) -> Model:
     module = dotted.rpartition(".")[0]
     if not all(part.isidentifier() for part in dotted.split(".")) or not module:
         raise Refused(f"{defs / 'model_class.txt'}: {dotted!r} is not a dotted path that ends in a class")
-    return load_class(version, dotted, _artifact(version))
+    artifact = _artifact(version)
+    _refuse_links(version)
+    if found := references.of_package(version, defs, artifact):
+        raise Refused(
+            f"{version}: {'; '.join(found)}", "everything that a model reads has to lie in its artifact"
+        )
+    return load_class(version, dotted, artifact)
 
 
 def load_class(version: Path, dotted: str, artifact: str) -> Model:
@@ -75,9 +82,12 @@ def load_class(version: Path, dotted: str, artifact: str) -> Model:
         artifact: what the class's `load` gets, relative to the version folder.
 
     Raises:
-        Refused: there is no such class.
+        Refused: there is no such class; or a loader of gitreg's own is told to read another file than
+            those of the artifact.
     """
     module, _, name = dotted.rpartition(".")
+    if module.startswith("gitreg_flavors."):
+        _refuse_outside(version, artifact)
     own = _OwnModules(version / "defs")
     with own:
         try:
@@ -125,6 +135,24 @@ def _artifact(version: Path) -> str:
     if place != "model" and (not place.startswith("model/") or ".." in place.split("/")):
         raise Refused(f"{version}: the record names an artifact outside of the package: {place!r}")
     return place
+
+
+def _refuse_outside(version: Path, artifact: str) -> None:
+    """Raise Refused where an option of a loader of gitreg's own names a file outside of the artifact."""
+    from gitreg import references
+
+    if why := references.option_leads_out(version / "defs", version / artifact):
+        raise Refused(f"{version}: {why}", "gitreg verify PACKAGE says what else is wrong with it")
+
+
+def _refuse_links(version: Path) -> None:
+    """Raise Refused where a link in a package leads out of it."""
+    inside = os.path.realpath(version) + os.sep
+    for at, below, names in os.walk(version):
+        for name in (*below, *names):
+            path = os.path.join(at, name)
+            if os.path.islink(path) and not os.path.realpath(path).startswith(inside):
+                raise Refused(f"{path} is a link out of the package", "packages of gitreg's have no links")
 
 
 def _stand_in(module: ModuleType, changes: Mapping[str, Any]) -> ModuleType:

@@ -19,7 +19,9 @@ _COREML_KINDS |= {601, 602, 603, 604, 606, 607, 609, 610, 900, *range(2000, 2010
 
 
 @dataclass(frozen=True)
-class _Field:
+class Field:
+    """One field of a message: its number and wire type, and where its content lies."""
+
     number: int
     wire: int
     start: int
@@ -36,7 +38,7 @@ def _varint(raw: bytes, place: int) -> tuple[int, int]:
     raise ValueError("no varint")
 
 
-def _fields(at: At, place: int, end: int, most: int = 2000) -> Iterator[_Field]:
+def fields_of(at: At, place: int, end: int, most: int = 2000) -> Iterator[Field]:
     """The fields of a message, without their content. Raises ValueError or IndexError where it is none."""
     for _ in range(most):
         raw = at(place, 20) if place < end else b""
@@ -51,32 +53,32 @@ def _fields(at: At, place: int, end: int, most: int = 2000) -> Iterator[_Field]:
             raise ValueError("no wire type of today")
         if not 0 < tag >> 3 < 1 << 29:
             raise ValueError("no field number")
-        yield _Field(tag >> 3, tag & 7, place + used, length, value)
+        yield Field(tag >> 3, tag & 7, place + used, length, value)
         place += used + length
 
 
 def recognise(at: At, size: int) -> tuple[str, int] | None:
     """Returns the key of a message's format and where its last field ends; None for anything else."""
     try:
-        fields = list(_fields(at, 0, size))
+        fields = list(fields_of(at, 0, size))
         found = next((key for key, rule in _MESSAGES if fields and rule(at, fields)), None)
     except (ValueError, IndexError):
         return None
     return (found, fields[-1].start + fields[-1].length) if found else None
 
 
-def _is_onnx(at: At, fields: list[_Field]) -> bool:
+def _is_onnx(at: At, fields: list[Field]) -> bool:
     """ModelProto has a graph, and says the version of its format or of its operators."""
     one = {f.number: f for f in fields}
     if any(_ONNX_FIELDS.get(f.number) != f.wire for f in fields) or 7 not in one or not {1, 8} & set(one):
         return False
     graph = one[7]
-    inner = next(_fields(at, graph.start, graph.start + graph.length, 1), None)
+    inner = next(fields_of(at, graph.start, graph.start + graph.length, 1), None)
     version = 1 not in one or 1 <= one[1].value <= 100
     return version and (inner is None or (inner.number in _GRAPH_FIELDS and inner.wire == 2))
 
 
-def _is_coreml(at: At, fields: list[_Field]) -> bool:
+def _is_coreml(at: At, fields: list[Field]) -> bool:
     """Model has a version, a description, and a field with a high number for what it is."""
     one = {f.number: f for f in fields}
     kinds = [f for f in fields if f.number >= 200]
@@ -85,25 +87,25 @@ def _is_coreml(at: At, fields: list[_Field]) -> bool:
     return len(kinds) == 1 and known and described and one[1].wire == 0 and 1 <= one[1].value <= 100
 
 
-def _is_saved_model(at: At, fields: list[_Field]) -> bool:
+def _is_saved_model(at: At, fields: list[Field]) -> bool:
     """SavedModel is the schema version 1 and one or more meta graphs."""
     if [(f.number, f.value) for f in fields if f.wire == 0] != [(1, 1)] or len(fields) < 2:
         return False
     graphs = [f for f in fields if f.wire != 0]
     if any((f.number, f.wire) != (2, 2) for f in graphs):
         return False
-    inner = next(_fields(at, graphs[0].start, graphs[0].start + graphs[0].length, 1), None)
+    inner = next(fields_of(at, graphs[0].start, graphs[0].start + graphs[0].length, 1), None)
     return inner is not None and inner.wire == 2 and inner.number in (1, 2)
 
 
-def _is_graph_def(at: At, fields: list[_Field]) -> bool:
+def _is_graph_def(at: At, fields: list[Field]) -> bool:
     """GraphDef is nodes: a name, then an operation such as `Placeholder`."""
     wires = {1: 2, 2: 2, 3: 0, 4: 2}
     nodes = [f for f in fields if f.number == 1]
     if not nodes or any(wires.get(f.number) != f.wire for f in fields):
         return False
     for node in nodes[:3]:
-        inner = list(_fields(at, node.start, node.start + node.length, 2))
+        inner = list(fields_of(at, node.start, node.start + node.length, 2))
         if [(f.number, f.wire) for f in inner] != [(1, 2), (2, 2)]:
             return False
         if not re.fullmatch(rb"[A-Z_]\w{1,60}", at(inner[1].start, min(inner[1].length, 80))):

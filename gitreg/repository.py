@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # a loader needs none of these, and they take longer to impor
     from gitreg.snapshot import Snapshot
 
 # What outcomes depend on besides files: a new gitreg forgets what an older one found.
-_MEMO_VERSION = "2"
+_MEMO_VERSION = "3"
 
 
 class Repository:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, isolation
+from gitreg import builder, isolation, references
 from gitreg.documents import own_yaml
 from gitreg.errors import GitregError, Refused
 from gitreg.model import ModelSchema
+from gitreg.packages.fields import leads_out
 from gitreg.schema import read_sample, schema_of
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def verify(folder: Path, conditions: isolation.Conditions = isolation.USUAL) -> 
         found.problems += builder.differences(folder, record, deep=True)
         if not found.problems:
             _layout(folder, record, found)
+        if not found.problems:
+            _references(folder, record, found)
         if not found.problems and record.get("backend") == "native":
             _ask_twin(folder, record, found, conditions)
         elif not found.problems and record.get("model_class"):
@@ -94,16 +97,33 @@ def _layout(folder: Path, record: Mapping[str, Any], found: Verified) -> None:
     version = folder / str(record["ordinal"])
     place = str(record["artifact"]["path"])
     held = record["artifact"].get("files") != 0
-    if ".." in place.split("/") or (held and not (version / place).exists()):
+    if leads_out(place) or (held and not (version / place).exists()):
         found.problems.append(f"the record names the artifact {place!r}, which the package does not have")
     if record["format"] == "triton":
-        from gitreg.packages.triton import parse_config
+        from gitreg.packages.settings import stray
+        from gitreg.packages.triton import around_package, lead_out, parse_config
 
         config: Any = parse_config((folder / "config.pbtxt").read_bytes())
+        around = around_package(record)
+        found.problems += lead_out(config, around)
+        found.problems += [
+            f"{path}: a server would load it, and no package of gitreg's has it"
+            for path in stray(frozenset(record["files"]), record["ordinal"])
+        ]
         if config.name != folder.name:
             found.warnings.append(
                 f"Triton wants the folder to be named '{config.name}', as config.pbtxt says"
             )
+
+
+def _references(folder: Path, record: Mapping[str, Any], found: Verified) -> None:
+    """What the artifact, and what is said to its loader, names outside of the package."""
+    version, place = folder / str(record["ordinal"]), str(record["artifact"]["path"])
+    if record.get("backend") == "native":
+        found.problems += references.of_files(str(record.get("type")), {}, version / place)
+    else:
+        code = version if record["format"] == "triton" else version / "defs"
+        found.problems += references.of_package(version, code, place)
 
 
 def _load_and_ask(

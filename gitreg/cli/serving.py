@@ -110,12 +110,15 @@ def serve(
 
 
 def _need_backend(triton: Triton, package: Path) -> None:
-    """Raise Refused where a server lacks the backend that a package is for."""
-    from gitreg import server
+    """Raise Refused where a package names what is outside of it, or a server lacks its backend."""
+    from gitreg import builder, server
     from gitreg.errors import Refused
-    from gitreg.packages.triton import parse_config
+    from gitreg.packages.triton import around_package, lead_out, parse_config
 
     config: Any = parse_config((package / "config.pbtxt").read_bytes())
+    record = builder.find_record(package)
+    if record and (found := lead_out(config, around_package(record))):
+        raise Refused("\n".join(f"{config.name}: {line}" for line in found))
     there = server.backends_of(triton)
     if there is not None and config.backend not in there:
         raise Refused(

@@ -41,6 +41,7 @@ class Parts:
         image: the container image that it is, or is served in.
         serving: how it is to be served by others.
         service: path -> bytes of the code for that, which gitreg never imports.
+        beside: path -> bytes of the files that Triton's configuration names, as of a warm-up.
         reference: what there is in the place of an artifact: a template, or a version elsewhere.
         ordinal: the version folder; 0 outside of a registry and before registration.
         revision: what the caller calls this build (standalone packager only).
@@ -70,6 +71,7 @@ class Parts:
     image: str | None = None
     serving: Mapping[str, Any] = field(default_factory=dict)
     service: Mapping[str, bytes] = field(default_factory=dict)
+    beside: Mapping[str, bytes] = field(default_factory=dict)
     reference: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -150,6 +152,7 @@ def content_digest(parts: Parts) -> str:
         "image": parts.image if parts.artifact.files or parts.artifact.digest.startswith("md5:") else None,
         "serving": parts.serving,
         "service": {path: hashlib.sha256(data).hexdigest() for path, data in parts.service.items()},
+        "beside": {path: hashlib.sha256(data).hexdigest() for path, data in parts.beside.items()},
         "reference": parts.reference,
     }
     content |= {key: value for key, value in rare.items() if value}

@@ -4,6 +4,7 @@
 <model>/0/{model.py, user_model.py, model_class.txt, download.yaml}
 <model>/0/model/                       the artifact
 <model>/0/<module or package>          the bundled modules (in defs/ where the name is Triton's own)
+<model>/{warmup,initial_state}/        files that the manifest's `triton` fragment names
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitreg.declared import Contents
+from gitreg.documents import dotted
 from gitreg.errors import NotSupported, Refused
-from gitreg.flavors import where
+from gitreg.flavors import FLAVORS, where
 from gitreg.model import DataType
 from gitreg.packages import Parts, carried, native, own_file
+from gitreg.packages.fields import Around, Place
+from gitreg.packages.settings import Found, files_of, judge_manifest, judge_package
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -34,15 +38,6 @@ _TYPES = {
     DataType.FLOAT: "TYPE_FP32",
     DataType.DOUBLE: "TYPE_FP64",
 }
-# What the manifest says elsewhere; a fragment that said it again could contradict it.
-_OWNED = {
-    "name": "name",
-    "backend": "type",
-    "platform": "type",
-    "input": "schema.inputs",
-    "output": "schema.outputs",
-    "max_batch_size": "batching.max_batch_size",
-}
 
 
 def contents(parts: Parts) -> Contents:
@@ -52,7 +47,7 @@ def contents(parts: Parts) -> Contents:
         NotSupported: the model's type has no Python-backend package.
     """
     if parts.backend == "native":
-        return native.contents(parts, config_text)
+        return {**native.contents(parts, config_text), **parts.beside}
     if parts.entry is None:
         raise NotSupported(f"{parts.name}: no Triton package for the type '{parts.type}'", where(parts.type))
     top = f"{parts.ordinal}/"
@@ -62,6 +57,7 @@ def contents(parts: Parts) -> Contents:
         f"{top}user_model.py": own_file("isolated/user_model.py"),
         f"{top}model_class.txt": parts.entry.encode(),
     }
+    files |= parts.beside
     files |= carried(parts, lambda path: f"{top}defs/{path}" if _clashes(path) else f"{top}{path}")
     return files | {f"{top}model/{path}": link for path, link in parts.artifact.files.items()}
 
@@ -105,7 +101,7 @@ def config(parts: Parts) -> Message:
         native.configure(message, parts)
     else:
         _for_python(message, parts)
-    merge(message, parts.triton)
+    merge(message, parts.triton, message.backend)
     return message  # type: ignore[no-any-return]
 
 
@@ -116,26 +112,65 @@ def _for_python(message: Any, parts: Parts) -> None:
     message.parameters["gitreg.artifact"].string_value = parts.artifact.place
 
 
-def merge(message: Any, fragment: Mapping[str, Any]) -> None:
+def merge(message: Any, fragment: Mapping[str, Any], backend: str = "python") -> None:
     """Merge a manifest's `triton` fragment over a generated config.
 
     Raises:
-        Refused: the fragment names a field that the message does not have, has a value of the wrong
-            type, or says what belongs elsewhere in the manifest.
+        Refused: with everything that is wrong with the fragment; see `mistakes`.
     """
     if not fragment:
         return
+    if found := mistakes(fragment, backend):
+        raise Refused("\n".join(f"{dotted(('triton', *place))}: {why}" for place, why in found))
+    message.MergeFrom(_parsed(fragment))
+
+
+def mistakes(fragment: Mapping[str, Any], backend: str) -> list[Found]:
+    """What is wrong with a manifest's `triton` fragment: each with its place in the fragment.
+
+    It names a field that the message does not have, has a value of the wrong type, says what belongs
+    elsewhere in the manifest, or sets what the list in `fields` does not allow.
+
+    Args:
+        backend: Triton's name of the backend that the package is for.
+    """
+    try:
+        message = _parsed(fragment)
+    except Refused as refused:
+        return [((), refused.message)]
+    return judge_manifest(message, fragment, Around(backend))
+
+
+def carried_files(fragment: Mapping[str, Any]) -> list[tuple[Place, str]]:
+    """The files that a sound `triton` fragment names: each with its place in the fragment."""
+    return files_of(_parsed(fragment), fragment)
+
+
+def _parsed(fragment: Mapping[str, Any]) -> Any:
     from google.protobuf import json_format
 
-    for key in fragment:
-        if key in _OWNED:
-            raise Refused(f"triton.{key} is set by `{_OWNED[key]}` in the manifest")
-    if any(str(key).startswith("gitreg.") for key in fragment.get("parameters") or ()):
-        raise Refused("triton.parameters: names that start with 'gitreg.' are gitreg's own")
     try:
-        message.MergeFrom(json_format.ParseDict(dict(fragment), type(message)()))
-    except json_format.ParseError as error:
-        raise Refused(f"triton: not a ModelConfig: {error}") from None
+        return json_format.ParseDict(dict(fragment), model_config_pb2().ModelConfig())
+    # What is of no type that it expects, it does not always say so by its own error.
+    except (json_format.ParseError, TypeError, ValueError, AttributeError) as error:
+        raise Refused(f"not a ModelConfig: {str(error).partition(chr(10))[0]}") from None
+
+
+def lead_out(config: Message, around: Around) -> list[str]:
+    """What in a package's config.pbtxt names something outside of the package, a line each."""
+    return [f"config.pbtxt: {dotted(place)}: {why}" for place, why in judge_package(config, around)]
+
+
+def around_package(record: Mapping[str, Any]) -> Around:
+    """What the config.pbtxt of a package is judged against, by the package's record."""
+    native_one = record.get("backend") == "native"
+    flavor = FLAVORS.get(str(record.get("type")))
+    return Around(
+        (flavor.native if flavor else "") if native_one else "python",
+        frozenset(record["files"]),
+        int(record["ordinal"]),
+        str(record["artifact"]["path"]),
+    )
 
 
 def parse_config(text: bytes) -> Message:

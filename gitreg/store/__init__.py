@@ -211,6 +211,13 @@ class Store:
         except (Refused, OSError):
             return None
 
+    def names(self, tracked: Tracked) -> set[str] | None:
+        """The names of the files of a folder, by the list in the cache; None without the list."""
+        try:
+            return {name for name, _ in self._folder(tracked)}
+        except (Refused, OSError):
+            return None
+
     def add(self, path: Path) -> str:
         """Track a file or folder with DVC; the .dvc file's path relative to the root.
 
