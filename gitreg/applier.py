@@ -181,7 +181,7 @@ class Applier:
         self.seen, self.lost = seen, self.lost + 1
         if self.alone == TRIES_ALONE:
             raise Outside(
-                f"git push {remote} fails again and again, though nobody else pushes there:\n{lost}",
+                f"git push {remote} fails again and again, though nobody else pushes there:{lost}",
                 "a lock that a Git there left behind? if no Git runs there, remove it",
             )
         why = f"{remote} did not take it" if self.alone else f"somebody else pushed to {remote} first"

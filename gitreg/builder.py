@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import flavors, folders, isolation, memo, references
+from gitreg import flavors, folders, isolation, memo, printed, references
 from gitreg.declared import CUSTOM_PYTHON, Artifact, Contents, Link
 from gitreg.documents import own_yaml
 from gitreg.errors import ModelFailed, NotSupported, Refused
@@ -294,10 +294,9 @@ def failed(name: str, kind: str, outcome: isolation.Outcome) -> ModelFailed:
     """The same of a model of a name and a type."""
     text = f"{name}: {outcome.error}"
     if outcome.traceback:
-        text += "\n" + "\n".join(f"    {line}" for line in outcome.traceback.rstrip().splitlines()[-12:])
+        text += printed.block(outcome.traceback.rstrip().splitlines()[-12:])
     if outcome.printed.strip():
-        tail = outcome.printed.rstrip().splitlines()[-8:]
-        text += "\n  the model printed:\n" + "\n".join(f"    {line}" for line in tail)
+        text += printed.block(["the model printed:", *outcome.printed.rstrip().splitlines()[-8:]])
     hint = None
     if "ModuleNotFoundError" in (outcome.error or "") or "ImportError" in (outcome.error or ""):
         flavor = flavors.FLAVORS.get(kind)

@@ -95,7 +95,7 @@ def checked(names: Iterable[str]) -> tuple[str, ...]:
     """
     found = tuple(dict.fromkeys([names] if isinstance(names, str) else names))
     if mistakes := [text for name in found if (text := mistake(name))]:
-        raise Usage("\n".join(mistakes), "export NAME=VALUE; gitreg ... --pass-env NAME")
+        raise Usage(mistakes, "export NAME=VALUE; gitreg ... --pass-env NAME")
     return found
 
 

@@ -21,16 +21,19 @@ class GitregError(Exception):
     """What went wrong, and the command that helps.
 
     Attributes:
-        message: one or more lines for a person; names the file, what came and what was expected.
+        message: for a person; names the file, what came and what was expected. What else is told in lines,
+            as a traceback, is a block of `printed`.
+        parts: the messages, where there are several, of which each is a line of `message`.
         hint: what to do next, or None.
         exit_code: what the command line exits with.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str | Iterable[str], hint: str | None = None) -> None:
+        self.parts = (message,) if isinstance(message, str) else tuple(message)
+        self.message = "\n".join(self.parts)
+        super().__init__(self.message)
         self.hint = hint
 
 
@@ -43,7 +46,7 @@ class InvalidFiles(Refused):
 
     def __init__(self, problems: Iterable[Problem], hint: str | None = None) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(p) for p in self.problems), hint)
+        super().__init__((str(p) for p in self.problems), hint)
 
 
 class ModelFailed(Refused):

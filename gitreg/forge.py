@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
+from gitreg import printed
 from gitreg.errors import Outside
 
 _REMOTE = re.compile(
@@ -66,5 +67,5 @@ def open_request(root: Path, url: str, branch: str, base: str, title: str, body:
         link = new_request(url, branch, base)
         otherwise = f", or open the pull request at {link}" if link else ""
         hint = f"the branch {branch} is pushed: gh auth status, and run this again{otherwise}"
-        raise Outside(f"gh pr create: {done.stderr.strip()}", hint)
+        raise Outside(f"gh pr create: {printed.said(done.stderr)}", hint)
     return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import isolation
+from gitreg import isolation, printed
 from gitreg.columns import Table
 from gitreg.datafiles import plain_samples
 from gitreg.errors import InvalidFiles, ModelFailed, NotSupported, Problem, Refused
@@ -132,10 +132,9 @@ def run(call: isolation.Call, conditions: isolation.Conditions) -> isolation.Out
         return outcome
     text = outcome.error
     if outcome.traceback:
-        text += "\n" + "\n".join(f"    {line}" for line in outcome.traceback.rstrip().splitlines()[-12:])
+        text += printed.block(outcome.traceback.rstrip().splitlines()[-12:])
     if outcome.printed.strip():
-        tail = outcome.printed.rstrip().splitlines()[-8:]
-        text += "\n  it printed:\n" + "\n".join(f"    {line}" for line in tail)
+        text += printed.block(["it printed:", *outcome.printed.rstrip().splitlines()[-8:]])
     late = "did not finish" in outcome.error
     raise ModelFailed(text, "--timeout SECONDS" if late else None)
 

@@ -84,7 +84,7 @@ def read(schema: ModelSchema, inputs: Any) -> Asked:
 
 def _refuse(mistakes: Sequence[str]) -> None:
     if mistakes:
-        raise Refused("\n".join(mistakes))
+        raise Refused(mistakes)
 
 
 def _only(schema: ModelSchema, value: Any) -> Mapping[str, Any]:

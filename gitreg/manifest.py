@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import clauses
+from gitreg import clauses, printed
 from gitreg.declared import ArtifactSource, Batching, Manifest, Named, RegistryFile
 from gitreg.documents import Document, not_finite, parse, problems_of
 from gitreg.documents import Path as DocumentPath
@@ -270,6 +270,9 @@ def manifest_of(document: Document, problems: list[Problem], root: Path | None) 
         root: where the files lie that it names; None does not look for them.
     """
     file = document.file
+    if printed.line(file) != file:
+        message = "its path has characters that cannot be seen, end a line or steer a log; rename the folder"
+        problems = [*problems, Problem(file, 0, 0, "", message)]
     read = Read(document, list(problems))
     if not isinstance(document.data, Mapping):
         return read

@@ -41,6 +41,15 @@ def stamps(paths: Iterable[str | Path]) -> Stamps:
     return {str(path): stamp(path) for path in paths}
 
 
+def _is_text(name: str) -> bool:
+    """Whether a name is all characters; those of files may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Memo:
     """One memory.
 
@@ -73,7 +82,7 @@ class Memo:
         rows = [
             (kind, self.place, key, self.version, json.dumps({"files": files, "outcome": outcome}))
             for key, (files, outcome) in outcomes.items()
-            if all(one is None or one[1] < limit for one in files.values())
+            if _is_text(key) and all(one is None or one[1] < limit for one in files.values())
         ]
         if rows:
             self._use(
@@ -89,6 +98,8 @@ class Memo:
                     return None
                 with connection:
                     return action(connection)
+            except UnicodeEncodeError:
+                pass  # a folder or a file whose name is no text is not remembered
             except sqlite3.OperationalError:
                 self.close()  # locked for long, read-only, disk full: go on without
             except sqlite3.DatabaseError:

@@ -130,7 +130,7 @@ class CustomTritonPackager:
         lines = _requirements(requirements)
         mistakes += [f"requirements: {mistake}" for _, mistake in requirement_mistakes(lines)]
         if mistakes:
-            raise Refused("\n".join(mistakes))
+            raise Refused(mistakes)
         parts = _replaced(parts, samples=tuple(dict(s) for s in samples), requirements=lines)
         return _package("raw", parts, dest_model_path, self.pass_env)
 
@@ -151,7 +151,7 @@ class CustomTritonPackager:
         if source_type != StorageType.LOCAL:
             raise Refused(f"model_path_source_type is {source_type!r}; only StorageType.LOCAL is known here")
         if mistakes := schema_mistakes(schema):
-            raise Refused("\n".join(mistakes))
+            raise Refused(mistakes)
         dotted, roots = _locate(model_class)
         place = Path(model_path).absolute()
         tree = source.Tree(roots, Path.cwd(), hidden=(place,))

@@ -62,7 +62,7 @@ def values_of(placeholders: Mapping[str, Any], given: Mapping[str, str]) -> dict
         elif one.get("required", True):
             mistakes.append(f"{name}: is missing; {_wanted(one)} is expected{_said(one)}")
     if mistakes:
-        raise Refused("\n".join(mistakes), "--set NAME=VALUE, or --set-file NAME=FILE")
+        raise Refused(mistakes, "--set NAME=VALUE, or --set-file NAME=FILE")
     return {name: found[name] for name in placeholders if name in found}
 
 

@@ -304,7 +304,7 @@ def refuse(planned: Planned) -> None:
     if planned.problems:
         raise InvalidFiles(planned.problems, "gitreg check")
     if planned.refused:
-        raise Refused("\n".join(refusals(planned)), "registry.yaml has the gates of each stage")
+        raise Refused(refusals(planned), "registry.yaml has the gates of each stage")
 
 
 def as_data(planned: Planned) -> dict[str, Any]:

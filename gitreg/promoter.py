@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitreg import edits, forge, git, planner, safewrite
+from gitreg import edits, forge, git, planner, printed, safewrite
 from gitreg.applier import TRIES, Applier
 from gitreg.errors import GitregError, InvalidFiles, Outside, Refused
 from gitreg.git import objects, refs, transactions
+from gitreg.marking import text
 from gitreg.names import did_you_mean
 from gitreg.planner import Planned
 from gitreg.recorded import ModelRecord
@@ -201,7 +202,9 @@ class Promoter:
             if not self.preview:
                 planner.refuse(done.planned)
             gates = [
-                f"{a.model}: {v.gate}: {v.text}" for a, found in done.planned.verdicts.items() for v in found
+                printed.line(f"{a.model}: {v.gate}: {v.text}")
+                for a, found in done.planned.verdicts.items()
+                for v in found
             ]
             if gates:
                 done.message += "\n" + "\n".join(gates) + "\n"
@@ -302,8 +305,14 @@ class Promoter:
         done.pushed = True
         url = git.setting(self.root, f"remote.{self.remote}.url")
         title, _, body = done.message.partition("\n")
-        opened = forge.open_request(self.root, url, name, self.base, title, body.strip())
+        opened = forge.open_request(self.root, url, name, self.base, title, self._body(body.strip()))
         done.request, done.opened = opened or forge.new_request(url, name, self.base), bool(opened)
+
+    def _body(self, message: str) -> str:
+        """A message as the text of a pull request; only what the user says may be Markdown."""
+        note = self.note.strip()
+        lines = message.removeprefix(note).splitlines()
+        return "\n".join([*([note, ""] if note else []), *(f"- {text(one)}" for one in lines if one.strip())])
 
     def _make(self, branch: str, commit: str) -> None:
         try:

@@ -166,7 +166,7 @@ class _Reader:
         dots = "..." if start else ""
         after = "..." if start + _SHOWN < len(self.text) else ""
         caret = " " * (len(dots) + at - start)
-        raise Usage(f"column {at + 1}: {message}\n  {dots}{shown}{after}\n  {caret}^")
+        raise Usage([f"column {at + 1}: {message}", f"  {dots}{shown}{after}", f"  {caret}^"])
 
     # Grammar ------------------------------------------------------------------------------------
 

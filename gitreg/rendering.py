@@ -6,12 +6,13 @@ Names, versions and descriptions come from strangers: everything is escaped for 
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from gitreg import printed
 from gitreg.effects import Artifact, ModelReview
 from gitreg.errors import Problem
+from gitreg.marking import block, code, text
 from gitreg.review import Review
 from gitreg.version import __version__
 
@@ -82,15 +83,11 @@ def _more(count: int, before: str) -> Iterator[str]:
 def _problem(problem: Problem) -> Iterator[str]:
     """A problem; what it says in further lines, as a traceback, is shown as it is."""
     place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
-    first, *others = problem.message.splitlines() or [""]
+    first, *others = problem.message.split(f"\n{printed.BAR}")
     what = f"{problem.path}: {first}" if problem.path else first
     yield f"- **{problem.level}** {code(place)} {text(what)}"
     if others:
-        longest = max((len(run) for line in others for run in re.findall("`+", line)), default=0)
-        fence = "`" * max(3, longest + 1)
-        yield f"  {fence}text"
-        yield from (f"  {line}" for line in textwrap.dedent("\n".join(others)).split("\n"))
-        yield f"  {fence}"
+        yield from block(others, "  ")
 
 
 def _policies(review: Review) -> Iterator[str]:
@@ -230,24 +227,6 @@ def _plan(review: Review) -> Iterator[str]:
     yield ""
 
 
-def text(value: object) -> str:
-    """Text that Markdown and HTML take as it is, on one line."""
-    plain = " ".join(str(value).split())
-    return re.sub(r"([\\`*_{}\[\]<>()#|~@&!])", lambda m: f"&#{ord(m[1])};", plain) if _odd(plain) else plain
-
-
-def _odd(plain: str) -> bool:
-    return bool(re.search(r"[\\`*_{}\[\]<>#|~@&!]", plain)) or plain.startswith(("-", "+", "=", ">"))
-
-
-def code(value: object) -> str:
-    """Text as code, whatever is in it."""
-    plain = " ".join(str(value).split())
-    if re.search(r"[`|<>&]", plain):
-        return f"<code>{text(plain)}</code>"
-    return f"`{plain}`" if plain else ""
-
-
 def size(count: int) -> str:
     """1,234 bytes as 1.2 KiB."""
     number = float(count)
@@ -276,7 +255,12 @@ def github(problems: Iterable[Problem], prefix: str = "") -> Iterator[str]:
 
 
 def _data(value: str) -> str:
-    return value.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """A value of a command: line breaks as the runner wants them, and else nothing that steers."""
+    parts = re.split("([\r\n])", value)
+    return "".join(_BREAKS.get(part) or printed.line(part).replace("%", "%25") for part in parts)
+
+
+_BREAKS = {"\r": "%0D", "\n": "%0A"}
 
 
 def _property(value: str) -> str:
@@ -338,7 +322,11 @@ def _result(problem: Problem, prefix: str) -> dict[str, Any]:
     region = {"startLine": max(problem.line, 1)}
     if problem.line:
         region["startColumn"] = max(problem.column, 1)
-    place = {"artifactLocation": {"uri": quote(prefix + problem.file)}, "region": region}
+    try:
+        name = (prefix + problem.file).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        name = (prefix + problem.file).encode("utf-8", "backslashreplace")
+    place = {"artifactLocation": {"uri": quote(name)}, "region": region}
     return {
         "ruleId": _rule(problem),
         "level": problem.level,

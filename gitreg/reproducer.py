@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import dvcsettings, folders, isolation, known, outputs, places
+from gitreg import dvcsettings, folders, isolation, known, outputs, places, printed
 from gitreg.datafiles import flat
 from gitreg.errors import GitregError, InvalidFiles, Outside, Refused
 from gitreg.known import Fact
@@ -202,7 +202,7 @@ class _Runner:
         recorded = flat(self.there.values(self.manifest.metrics))
         done.stages = pipelines.commands(self.there.root, pipeline.last)
         for name, command in done.stages:
-            self.asked.tell(f"{name}: {command}")
+            self.asked.tell(f"{name}: {printed.said(command)}")
         files = [
             found[0] for dep in pipeline.sources if (found := pipelines.tracked(pipeline.root, dep.path))
         ]
@@ -219,9 +219,9 @@ class _Runner:
         """Refuse to run a pipeline that lacks what it reads."""
         lost = [f for f in facts if f.status in (known.GONE, known.MISSING)]
         if lost:
-            raise Refused("\n".join(f"{fact.name} {fact.text}" for fact in lost), "nothing was run")
+            raise Refused((f"{fact.name} {fact.text}" for fact in lost), "nothing was run")
         if silent := [f for f in facts if f.status == known.UNREACHABLE]:
-            raise Outside("\n".join(f"{fact.name}: {fact.text}" for fact in silent), "nothing was run")
+            raise Outside((f"{fact.name}: {fact.text}" for fact in silent), "nothing was run")
 
     def _compare(
         self,

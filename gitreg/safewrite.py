@@ -138,7 +138,7 @@ def refuse_links(root: Path, *paths: str | Path) -> None:
     """Raise Refused where a path below a folder, as far as it is there, goes through a link or is one."""
     found = dict.fromkeys(link for path in paths if (link := link_in(root, path)))
     if found:
-        raise Refused("\n".join(_of_link(root.joinpath(link)) for link in found), _hint(root, [*found]))
+        raise Refused((_of_link(root.joinpath(link)) for link in found), _hint(root, [*found]))
 
 
 def link_in(root: Path, path: str | Path) -> str | None:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitreg import environment
+from gitreg import environment, printed
 from gitreg.errors import Outside, Refused
 
 _READY_SECONDS = 120.0
@@ -213,7 +213,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], ports: Ports, log: Path,
     ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy leads to this machine
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise Outside(f"tritonserver ended with exit code {process.returncode}:\n{reasons(log)}")
+            raise Outside(f"tritonserver ended with exit code {process.returncode}:{reasons(log)}")
         try:
             with ask.open(f"{ports.url}/v2/health/ready", timeout=2) as answer:
                 if answer.status == 200:
@@ -221,16 +221,16 @@ def _wait_until_ready(process: subprocess.Popen[bytes], ports: Ports, log: Path,
         except (urllib.error.URLError, OSError):
             pass
         time.sleep(0.05)
-    raise Outside(f"tritonserver is not ready after {seconds:g} s:\n{reasons(log)}")
+    raise Outside(f"tritonserver is not ready after {seconds:g} s:{reasons(log)}")
 
 
 def reasons(log: Path) -> str:
-    """The lines of a server's log that say what went wrong, or its end."""
+    """The lines of a server's log that say what went wrong, or its end; as a block."""
     lines = log.read_text("utf-8", "replace").splitlines()
     telling = [
         line for line in lines if line[:1] == "E" or "error:" in line.lower() or "failed" in line.lower()
     ]
-    return "\n".join(f"    {line[:400]}" for line in (telling or lines)[-12:])
+    return printed.block(line[:400] for line in (telling or lines)[-12:])
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

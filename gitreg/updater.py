@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, edits, git, places, safewrite, versions
+from gitreg import builder, edits, git, places, printed, safewrite, versions
 from gitreg.declared import Manifest
 from gitreg.errors import GitregError, InvalidFiles, Refused
 from gitreg.git import objects, refs
@@ -182,7 +182,8 @@ class Updater:
         done = Prepared(
             "", {found.name: (found.now, found.there)}, base=promoter.base, remote=promoter.remote
         )
-        done.message = f"Update {found.name} to {found.there}\n\nFrom {found.source}; it was {found.now}.\n"
+        done.message = f"Update {found.name} to {printed.line(found.there)}\n\n"
+        done.message += f"From {printed.line(found.source)}; it was {printed.line(found.now)}.\n"
         done.commit = objects.write_commit(self.registry.root, tip, files, done.message)
         promoter.branch = f"update/{found.name}-{(found.there or '')[:40]}"
         promoter.branch_off(done, tip, "update")

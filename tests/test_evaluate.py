@@ -225,7 +225,7 @@ BROKEN = [
     ("held:odd", (), "holds neither strings alone nor numbers"),
     ("held:uneven", (), "columns of different lengths: x 2, word 1"),
     ("held:frame", ("held:nothing",), "a metric is a number, or numbers by name; it is a str"),
-    ("held:frame", ("held:boom",), "it printed:\n    about to"),
+    ("held:frame", ("held:boom",), "it printed:\n    | about to"),
 ]
 
 

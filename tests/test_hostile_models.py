@@ -385,7 +385,7 @@ def packager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Packag
         ("raise OSError('gone')", "sample \\[0\\]: OSError: gone \\(adder_model.py:"),
         ("import os; os._exit(7)", "exit code 7 before it answered"),
         ("import os; os.abort()", "was killed by signal 6 before it answered"),
-        ("print('about to fall')\nimport os; os.abort()", "the model printed:\n *about to fall"),
+        ("print('about to fall')\nimport os; os.abort()", "the model printed:\n    . about to fall"),
         ("raise KeyboardInterrupt", "sample \\[0\\]: KeyboardInterrupt"),
         ("import sys; sys.exit('bye')", "SystemExit: bye"),
         ("import time; time.sleep(1000)", "did not finish within 2 s"),

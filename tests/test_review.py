@@ -317,7 +317,7 @@ def test_a_summary_is_added_to_what_is_there(change: Workshop, tmp_path: Path) -
     text = summary.read_text()
     assert text.startswith("before\n# Model registry: ready\n")
     assert "| accuracy | 0.9 | 0.9 | 0.9 |" in text
-    assert "- register adder&#64;1.0.1" in text
+    assert "- register `adder@1.0.1`" in text
 
 
 def test_nothing_in_a_manifest_becomes_markup(change: Workshop) -> None:
@@ -327,7 +327,7 @@ def test_nothing_in_a_manifest_becomes_markup(change: Workshop) -> None:
     text = change.gitreg("check", "--base", "main", "--no-run", "--format", "markdown").stdout
     assert not re.search(r"<(?!/?code>)", text)
     assert "](javascript" not in text
-    assert "@team" not in text
+    assert "`@team` `#1`" in text and text.count("@team") == text.count("`@team`")
     (row,) = [line for line in text.splitlines() if "script" in line]
     assert row.count("|") == 3
 

@@ -15,7 +15,7 @@ from types import FrameType
 
 import click
 
-from gitreg import __version__
+from gitreg import __version__, printed
 from gitreg.cli import (
     authoring,
     caching,
@@ -131,19 +131,25 @@ def main(arguments: list[str] | None = None) -> int:
                 raise KeyboardInterrupt
 
         signal.signal(signal.SIGINT, interrupted)
+    with output.careful():
+        return _run(arguments, interrupts)
+
+
+def _run(arguments: list[str] | None, interrupts: list[int]) -> int:
     try:
         code = gitreg.main(arguments, prog_name="gitreg", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
+        output.lines((error.ctx.get_help() if error.ctx else error.format_message()).split("\n"), err=True)
         return 2
     except click.ClickException as error:
-        output.say(f"error: {error.format_message()}", err=True)
+        message = error.format_message().replace("\n\t", " ")  # so click lists what may be said
+        output.say(f"error: {message}", err=True)
         context = getattr(error, "ctx", None)
-        click.echo(f"hint: {context.command_path if context else 'gitreg'} --help", err=True)
+        output.say(f"hint: {context.command_path if context else 'gitreg'} --help", err=True)
         return 2
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        output.say("interrupted", err=True)
         return 130
     except BrokenPipeError:
         # The reader went away (`gitreg check | head`); what is left to flush must not fail again.
@@ -151,7 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except Exception as error:
         if interrupts:  # C extensions turn ^C during their import into an ImportError
-            click.echo("interrupted", err=True)
+            output.say("interrupted", err=True)
             return 130
         return _failed(error)
 
@@ -160,9 +166,7 @@ def _failed(error: Exception) -> int:
     from gitreg.errors import GitregError
 
     if isinstance(error, GitregError):
-        output.say(f"error: {error.message}", err=True)
-        if error.hint:
-            output.say(f"hint: {error.hint}", err=True)
+        output.say_error(error)
         return error.exit_code
     if isinstance(error, OSError) and error.errno in (
         errno.ENOSPC,
@@ -183,13 +187,13 @@ def _report_defect() -> None:
     import platform
     import traceback
 
-    click.echo(
+    output.say(
         "error: this is a defect in gitreg, not in what you did. Please report it with this text:", err=True
     )
-    click.echo("", err=True)
-    click.echo(f"gitreg {__version__}, Python {platform.python_version()}, {platform.platform()}", err=True)
-    click.echo(f"command: {' '.join(['gitreg', *sys.argv[1:]])}", err=True)
-    click.echo(traceback.format_exc().rstrip(), err=True)
+    output.say("", err=True)
+    output.say(f"gitreg {__version__}, Python {platform.python_version()}, {platform.platform()}", err=True)
+    output.say(f"command: {' '.join(['gitreg', *sys.argv[1:]])}", err=True)
+    output.say(printed.said(traceback.format_exc()), err=True)
 
 
 def _terminated(signum: int, frame: FrameType | None) -> None:

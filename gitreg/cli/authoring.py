@@ -270,9 +270,7 @@ def update(models: tuple[str, ...], check: bool, push: bool, remote: str | None,
             _say_update(one)
     failed = [one.error for one in found if one.error]
     for error in failed:
-        output.say(f"error: {error.message}", err=True)
-        if error.hint:
-            output.say(f"hint: {error.hint}", err=True)
+        output.say_error(error)
     if failed or (check and any(one.newer for one in found)):
         raise SystemExit(max((error.exit_code for error in failed), default=1))
 

@@ -138,7 +138,7 @@ def _print_review(registry: Registry, done: Review, kind: str, summary: str | No
     if kind == "json":
         output.print_json({**_check_data(done.report), **review.as_data(done)})
     elif kind == "markdown":
-        output.say(rendering.markdown(done).rstrip())
+        output.lines(rendering.markdown(done).rstrip().split("\n"))
     else:
         if kind == "text":
             _show(done)
@@ -160,7 +160,7 @@ def _report(registry: Registry, report: CheckReport, kind: str) -> None:
         return
     if kind == "github":
         for line in rendering.github(report.problems, prefix):
-            click.echo(line)
+            output.command(line)
     _print_check(report)
 
 

@@ -209,7 +209,7 @@ def lineage(reference: str, where: str | None, how: str | None, json_: bool) -> 
     if json_ or how == "json":
         output.print_json(found.data())
     elif how in ("dot", "mermaid"):
-        output.say(found.dot() if how == "dot" else found.mermaid())
+        output.lines((found.dot() if how == "dot" else found.mermaid()).split("\n"))
     else:
         lines = list(found.tree())
         for i, (depth, text) in enumerate(lines):

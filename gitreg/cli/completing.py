@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -60,7 +59,10 @@ def completion(shell: str, json_: bool) -> None:
     context = click.get_current_context().find_root()
     assert isinstance(context.command, click.Group)
     source = made(context.command, {}, "gitreg", _VARIABLE).source()
-    output.print_json({"shell": shell, "script": source}) if json_ else click.echo(source, nl=False)
+    if json_:
+        output.print_json({"shell": shell, "script": source})
+    else:
+        output.lines(source.removesuffix("\n").split("\n"))
 
 
 def prepare(group: click.Group | None) -> None:
@@ -93,6 +95,8 @@ def asked() -> bool:
     return _VARIABLE in os.environ
 
 
+# What a model or a stage is called; no other file's name gets into somebody's shell.
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
 Complete = Callable[[click.Context, str], Iterable[str]]
 
 
@@ -142,7 +146,7 @@ def _stages(context: click.Context, incomplete: str) -> list[str]:
     from gitreg.git import plain
 
     place = _place(context)
-    found = {path.stem for path in (place.root / "stages").glob("*.y*ml")}
+    found = {path.stem for path in (place.root / "stages").glob("*.y*ml") if _NAME.fullmatch(path.stem)}
     for name in plain.tags(place.root).decode("utf-8", "replace").split("\n"):
         tag = re.search(r"#([a-z][a-z0-9-]*)!?(?:#[0-9]+)?\Z", name)
         if tag:
@@ -164,12 +168,13 @@ def _registered(place: Place) -> set[str]:
 
     lines = plain.tags(place.root).decode("utf-8", "replace").split("\n")
     names = {re.split("[@#]", line[41:], maxsplit=1)[0] for line in lines if "@" in line or "#" in line}
-    return {name for name in names if re.fullmatch(r"[a-z][a-z0-9-]*", name)}
+    return {name for name in names if _NAME.fullmatch(name)}
 
 
 def _declared(place: Place) -> set[str]:
     """By the usual place of manifests, whose folder has the model's name."""
-    return {Path(path).parent.name for path in place.root.glob("models/*/model.yaml")}
+    folders = {path.parent.name for path in place.root.glob("models/*/model.yaml")}
+    return {name for name in folders if _NAME.fullmatch(name)}
 
 
 def _versions(place: Place, model: str) -> list[str]:

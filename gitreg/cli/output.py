@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gitreg import printed
+
 if TYPE_CHECKING:
     from gitreg.catalog import Catalog
+    from gitreg.errors import GitregError
     from gitreg.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,10 +24,6 @@ T = TypeVar("T")
 
 # Where a command's context keeps what `--pass-env` says.
 _PASSED = "gitreg.pass_env"
-# Names and descriptions come from other people's files: they may not steer a terminal.
-_CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 
 
 def in_folder(function: F) -> F:
@@ -133,22 +131,100 @@ def _telling(find: Callable[[], T]) -> T:
     return one
 
 
-def safe(text: object) -> str:
-    """Text that cannot steer the terminal it is shown on."""
-    return _CONTROL.sub(
-        lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{ord(m[0]):04x}", str(text)
-    )
+safe = printed.line
 
 
 def say(text: str = "", err: bool = False) -> None:
-    """Print a line."""
-    click.echo(safe(text), err=err)
+    """Print a line, and the block that it may have; see `printed`."""
+    _echo(printed.shown(text), err)
+
+
+def lines(texts: Iterable[str], err: bool = False) -> None:
+    """Print lines, each of which stays one."""
+    _echo("\n".join(map(printed.whole_line, texts)), err)
+
+
+def say_error(error: GitregError) -> None:
+    """Print what went wrong, and what helps."""
+    say(f"error: {error.parts[0] if error.parts else ''}", err=True)
+    for part in error.parts[1:]:
+        say(part, err=True)
+    if error.hint:
+        say(f"hint: {error.hint}", err=True)
+
+
+def command(text: str) -> None:
+    """Print a workflow command of ours, for GitHub's runner to obey; nothing else is printed as it is."""
+    click.echo(text)
+
+
+def _echo(text: str, err: bool = False) -> None:
+    click.echo(text, file=_stderr() if err else None, err=err)
+
+
+def _stderr() -> Any:
+    """Where gitreg itself writes; see `careful`."""
+    return sys.stderr.beneath if isinstance(sys.stderr, _Others) else sys.stderr
+
+
+@contextlib.contextmanager
+def careful() -> Iterator[None]:
+    """Show what libraries write to stderr (warnings, logs, tracebacks of threads) behind bars."""
+    import warnings
+
+    before, formatted = sys.stderr, warnings.formatwarning
+    if before is None or isinstance(before, _Others):
+        yield
+        return
+    sys.stderr = others = _Others(before)
+    warnings.formatwarning = _warning
+    try:
+        yield
+    finally:
+        others.end()
+        if before is not sys.__stderr__:  # a program's own stays so to its end, for what is said then
+            sys.stderr, warnings.formatwarning = before, formatted
+
+
+def _warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    return f"{filename}:{lineno}: {category.__name__}: {printed.line(message)}\n"
+
+
+class _Others:
+    """What is not gitreg's own on stderr: each line behind a bar, and harmless."""
+
+    def __init__(self, beneath: Any) -> None:
+        self.beneath = beneath
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *whole, self._begun = (self._begun + text).split("\n")
+        for line in whole:
+            self.beneath.write(f"{printed.BAR}{printed.line(line)}\n")
+        return len(text)
+
+    def writelines(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.write(text)
+
+    def end(self) -> None:
+        """Write the line that was begun."""
+        if self._begun:
+            self.write("\n")
+        self.flush()
+
+    def flush(self) -> None:
+        self.beneath.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.beneath, name)
 
 
 def print_json(data: Any) -> None:
     """Print data as JSON; NaN and infinity, which JSON lacks, become strings."""
-    text = json.dumps(_jsonable(data), indent=2, ensure_ascii=False)
-    click.echo(_CONTROL.sub(lambda m: f"\\u{ord(m[0]):04x}", text))
+    _echo(printed.in_json(json.dumps(_jsonable(data), indent=2, ensure_ascii=False)))
 
 
 def _jsonable(value: Any) -> Any:
@@ -179,7 +255,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     # Lines end where their text ends: padded output is hard to grep and to paste.
     with console.capture() as capture:
         console.print(drawn)
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    if sys.stdout.isatty():  # with colours
+        click.echo("\n".join(line.rstrip() for line in capture.get().split("\n")).rstrip("\n"))
+    else:
+        lines(line.rstrip() for line in capture.get().removesuffix("\n").split("\n"))
 
 
 # Fewer are read in no time.
@@ -194,10 +273,10 @@ def reading_progress() -> Callable[[str, int, int], None]:
         if total < _WORTH_TELLING:
             return
         if sys.stderr.isatty():
-            click.echo(f"\r{what}: {done:,} of {total:,}" + "\n" * (done == total), nl=False, err=True)
+            click.echo(f"\r{what}: {done:,} of {total:,}" + "\n" * (done == total), nl=False, file=_stderr())
         elif done * 4 // total > told.get(what, 0):
             told[what] = done * 4 // total
-            click.echo(f"{what}: {done:,} of {total:,}", err=True)
+            say(f"{what}: {done:,} of {total:,}", err=True)
 
     return tell
 
@@ -233,8 +312,9 @@ def progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[str], Non
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    told = TextColumn("{task.description}", markup=False)
+    columns = (told, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(file=_stderr()), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda step: bar.update(task, advance=1, description=f"{what} {safe(step)}")
 
@@ -264,7 +344,8 @@ def transfer(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    name = TextColumn("{task.description}", markup=False)
+    columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(file=_stderr()), transient=True) as bar:
         task = bar.add_task(safe(what), total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

@@ -97,9 +97,7 @@ def build(
         _print_build(reports, place)
     for report in failed:
         if report.error:
-            output.say(f"error: {report.error.message}", err=True)
-            if report.error.hint:
-                output.say(f"hint: {report.error.hint}", err=True)
+            output.say_error(report.error)
     if failed:
         raise click.exceptions.Exit(1)
 

@@ -105,7 +105,7 @@ def serve(
                 output.say("stopped", err=True)
                 raise click.exceptions.Exit(130) from None
             raise Refused(
-                f"tritonserver ended with exit code {code}:\n{server.reasons(scratch / 'triton.log')}"
+                f"tritonserver ended with exit code {code}:{server.reasons(scratch / 'triton.log')}"
             )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gitreg import printed
 from gitreg.cli import output
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def serve_until_interrupted(
     """Serve a registry; the server ends with ^C."""
     from gitreg.site.serving import Server
 
-    tell = lambda text: output.say(text, err=True)  # noqa: E731
+    tell = lambda text: output.say(printed.said(text), err=True)  # noqa: E731
     with Server(output.registry(where), port, read_only, tell) as one:
         try:
             ready(one)

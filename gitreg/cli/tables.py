@@ -10,9 +10,8 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 
-import click
-
 from gitreg.cli import output
+from gitreg.marking import text
 
 FORMATS = ("table", "csv", "md", "json")
 _MOST_CELL = 400
@@ -38,8 +37,8 @@ def show(
     if how == "csv":
         _csv(headers, texts)
     elif how == "md":
-        click.echo(f"| {' | '.join(map(_markdown, headers))} |\n|{'---|' * len(headers)}")
-        click.echo("".join(f"| {' | '.join(map(_markdown, row))} |\n" for row in texts), nl=False)
+        lines = [f"| {' | '.join(map(text, row))} |" for row in [headers, *texts]]
+        output.lines([lines[0], f"|{'---|' * len(headers)}", *lines[1:]])
     else:
         _table([output.safe(header) for header in headers], texts, spare)
 
@@ -54,9 +53,7 @@ def pairs(lines: Iterable[tuple[str, object]], how: str = "table") -> None:
     room = shutil.get_terminal_size().columns - width - len(_GAP) if sys.stdout.isatty() else 1 << 20
     for name, value in rows:
         first, *rest = _fold(cell_text(str(value)), max(room, _LEAST_WIDTH)) or [""]
-        click.echo(f"{name:{width}}{_GAP}{first}")
-        for line in rest:
-            click.echo(f"{'':{width}}{_GAP}{line}")
+        output.lines([f"{name:{width}}{_GAP}{first}", *(f"{'':{width}}{_GAP}{line}" for line in rest)])
 
 
 def _csv(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -67,17 +64,12 @@ def _csv(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerows([_no_formula(output.safe(cell)) for cell in row] for row in [headers, *rows])
-    click.echo(stream.getvalue(), nl=False)
+    output.lines(stream.getvalue().removesuffix("\n").split("\n"))
 
 
 def _no_formula(cell: str) -> str:
     number = re.fullmatch(r"[-+]?([0-9.]+(e[-+]?[0-9]+)?|inf|nan)", cell)
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t")) and not number else cell
-
-
-def _markdown(cell: str) -> str:
-    plain = output.safe(" ".join(cell.split()))
-    return re.sub(r"[\\`*{}\[\]<>()#|~&!]|(?<!\w)[_@]|[_@](?!\w)", lambda m: f"&#{ord(m[0])};", plain)
 
 
 def _table(headers: Sequence[str], texts: Sequence[Sequence[str]], spare: Sequence[str]) -> None:
@@ -108,7 +100,7 @@ def _draw(columns: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
     lines = [*_lines(headers, widths), "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))]
     for row in cells:
         lines += _lines(row, widths)
-    click.echo("\n".join(lines))
+    output.lines(lines)
 
 
 def cell_text(cell: str) -> str:
@@ -122,7 +114,7 @@ def _records(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Each row as lines of name and value, below what it is of."""
     first = 1 if headers[0] else 2  # a kind has no header, and a name after it
     for i, row in enumerate(rows):
-        click.echo(("\n" if i else "") + " ".join(cell for cell in row[:first] if cell))
+        output.lines([*([""] if i else []), " ".join(cell for cell in row[:first] if cell)])
         pairs((f"  {name}", cell) for name, cell in zip(headers[first:], row[first:], strict=True) if cell)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gitreg import printed
 from gitreg.cli import output
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def reproduce(reference: str, run: bool, destination: str | None, timeout: float
         run=run,
         output=Path(destination) if destination else None,
         timeout=timeout,
-        tell=lambda line: output.say(line, err=True),
+        tell=lambda line: output.say(printed.BAR + printed.line(line), err=True),
     )
     if json_:
         output.print_json(reproducer.as_data(done))
@@ -124,7 +125,7 @@ def _print_reproduction(done: Reproduction) -> None:
         )
     else:
         for name, command in done.stages:
-            output.say(f"  {name}: {command}")
+            output.say(f"  {name}: {printed.said(command)}")
         output.say("everything is known" + ("; --run makes it again" if done.stages else ""))
     if done.folder:
         output.say(f"in {done.folder}")

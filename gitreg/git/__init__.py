@@ -14,6 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gitreg import printed
 from gitreg.errors import Outside
 from gitreg.git import discovery
 
@@ -230,7 +231,7 @@ def must(
     ran = run(root, arguments, said, environment, where)
     if ran.code:
         verb = next((a for a in arguments if not a.startswith("-")), "")
-        raise Outside(f"git {verb}: {ran.err or ran.out or f'exit {ran.code}'}")
+        raise Outside(f"git {verb}: {printed.said(ran.err or ran.out or f'exit {ran.code}')}")
     return ran.out
 
 

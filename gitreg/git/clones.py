@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from gitreg import printed
 from gitreg.addresses import redacted
 from gitreg.errors import Outside
 from gitreg.git import ALONE, NOWHERE, bare, must, plain, run
@@ -72,7 +73,7 @@ def refresh(place: Path) -> list[str]:
     command = [*_SLOW, "fetch", *_FETCH, "--filter=blob:none", "--end-of-options", "origin", *_WANTED]
     ran = run(place, command, where=bare(place))
     if ran.code:
-        said = redacted(ran.err) or f"git fetch: exit {ran.code}"
+        said = printed.said(redacted(ran.err)) or f"git fetch: exit {ran.code}"
         if "couldn't find remote ref HEAD" in ran.err:
             raise Outside("git fetch: the repository is empty, or its default branch is", "git push there")
         if _BROKEN.search(ran.err) or ran.code < 0:
@@ -176,7 +177,7 @@ def _fetch(root: Path, remote: str, oids: Collection[str]) -> None:
     told = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
     ran = run(root, [*command, "--end-of-options", remote], told)
     if ran.code:
-        raise Outside(f"git fetch: {redacted(ran.err)}", "is the remote reachable?")
+        raise Outside(f"git fetch: {printed.said(redacted(ran.err))}", "is the remote reachable?")
 
 
 def lay_without_settings(place: Path, folders: Sequence[str] | None = None) -> None:

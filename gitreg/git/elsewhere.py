@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gitreg import printed
 from gitreg.errors import Outside
 from gitreg.git import NOWHERE, bare, must, run
 from gitreg.redaction import cleaned
@@ -48,5 +49,5 @@ def _is_answer(said: str) -> bool:
 
 def _unreachable(url: str, said: str) -> Outside:
     return Outside(
-        f"{cleaned(url)} cannot be read: {said.strip().replace(url, cleaned(url))}", "git ls-remote URL"
+        f"{cleaned(url)} cannot be read: {printed.said(said.replace(url, cleaned(url)))}", "git ls-remote URL"
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from gitreg import printed
 from gitreg.errors import Outside, Refused
 from gitreg.git import NOWHERE, bare, must, plain, run, top
 
@@ -95,7 +96,9 @@ def write_commit(root: Path, parent: str, files: Mapping[str, bytes | None], mes
     said = message.encode("utf-8", "surrogateescape")
     ran = run(root, ["commit-tree", made, "-p", parent, *sign, "-F", "-"], said)
     if ran.code:
-        raise Outside(f"git commit-tree: {ran.err}", "git config --get-regexp gpg" if sign else None)
+        raise Outside(
+            f"git commit-tree: {printed.said(ran.err)}", "git config --get-regexp gpg" if sign else None
+        )
     return ran.out
 
 
@@ -201,7 +204,7 @@ def _signed(root: Path, signer: Path, name: str, commit: str, time: int, message
     asked = ["cat-file", "tag", f"refs/tags/{name}"]
     made = "" if ran.code else must(root, asked, environment=environment, where=bare(signer))
     if "\n-----BEGIN " not in made:  # Git 2.39 exits with 0 where it has no key, and leaves the tag unsigned
-        raise Outside(f"git tag: cannot sign {name}: {ran.err}", "git config --get-regexp gpg")
+        raise Outside(f"git tag: cannot sign {name}: {printed.said(ran.err)}", "git config --get-regexp gpg")
     asked = ["rev-parse", "--verify", f"refs/tags/{name}"]
     return must(root, asked, environment=environment, where=bare(signer))
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from gitreg import printed
 from gitreg.errors import Outside
 from gitreg.git import command_line, sealed
 
@@ -56,7 +57,7 @@ def place(root: Path) -> Place | None:
         said = done.stderr.decode("utf-8", "replace").strip()
         if "not a git repository" in said:
             return None
-        raise Outside(f"git rev-parse: {said}")
+        raise Outside(f"git rev-parse: {printed.said(said)}")
     folder, _, prefix = os.fsdecode(done.stdout).removesuffix("\n").partition("\n")
     return Place(Path(folder), prefix)
 
@@ -74,7 +75,7 @@ def tags(root: Path, models: Iterable[str] | None = None) -> bytes:
             return b""
     done = _run(root, ["for-each-ref", _FORMAT, *patterns])
     if done.returncode:
-        raise Outside(f"git for-each-ref: {done.stderr.decode('utf-8', 'replace').strip()}")
+        raise Outside(f"git for-each-ref: {printed.said(done.stderr.decode('utf-8', 'replace'))}")
     return done.stdout
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gitreg import printed
 from gitreg.errors import Outside, Refused
 from gitreg.git import client, must, plain, run, setting
 from gitreg.names import is_like_a_tag, parse_tag
@@ -219,7 +220,10 @@ def _list(root: Path, remote: str, branch: str) -> Listed:
 
 
 def _unreachable(remote: str, said: str) -> Outside:
-    return Outside(f"git fetch {remote}: {said}", "is the remote reachable, and are you allowed to read it?")
+    return Outside(
+        f"git fetch {remote}: {printed.said(said)}",
+        "is the remote reachable, and are you allowed to read it?",
+    )
 
 
 class LostRace(Exception):
@@ -270,12 +274,11 @@ def push(
     if code == 0:
         return
     why = re.findall(r"^remote: ?(.*\S)", str(err), re.MULTILINE) or str(err).splitlines()[-3:]
-    said = "\n".join(f"  {line}" for line in why)
     refused = re.findall(r"^!\t[^\t]*\t\[(?:remote )?rejected\] \((.*)\)$", str(out), re.MULTILINE)
     # `gitreg hook pre-receive` there sees a race before Git does, and says it in Git's words.
     if any(reason.startswith(_RACES) for reason in refused) or any(": stale info: " in line for line in why):
-        raise LostRace(said)
-    raise Outside(f"git push {remote} was refused:\n{said}")
+        raise LostRace(printed.block(why))
+    raise Outside(f"git push {remote} was refused:{printed.block(why)}")
 
 
 def _is_folder(url: str) -> bool:

@@ -120,7 +120,7 @@ class Desk:
             if shown["seal"] != seal:
                 raise Refused("the registry has changed since this was shown", "look at it again")
             if not shown["ok"]:
-                raise Refused("\n".join(shown["refusals"]) or "there is nothing to do")
+                raise Refused(shown["refusals"] or "there is nothing to do")
             return self._do(self._registry(), order)
 
     def _look(self, registry: Registry, order: Mapping[str, Any]) -> dict[str, Any]:

@@ -237,9 +237,9 @@ class Store:
     def refuse_links(self) -> None:
         """Raise Refused where DVC would write through a link that somebody committed."""
         if found := self.links():
-            listed = "\n".join(f"{self.root / link} is a symbolic link that Git tracks" for link in found)
+            listed = [f"{self.root / link} is a symbolic link that Git tracks" for link in found]
             raise Refused(
-                f"{listed}: DVC would write where it leads",
+                [*listed[:-1], f"{listed[-1]}: DVC would write where it leads"],
                 f"git rm {' '.join(map(shlex.quote, found))}; a link that Git does not track may stay",
             )
 

@@ -47,7 +47,7 @@ def fetch(store: Store, wanted: Sequence[Tracked], config: Mapping[str, Any] | N
     lacking = [(t, missing) for t in wanted if (missing := store.missing(t))]
     if lacking:
         raise Outside(
-            "\n".join(_lack(t, missing, failed) + _left_out(store, t) for t, missing in lacking),
+            [said for t, missing in lacking for said in (_lack(t, missing, failed), *_left_out(store, t))],
             _remote_hint(failed),
         ) from failed
 
@@ -162,12 +162,12 @@ def _lack(tracked: Tracked, missing: list[str], failed: Exception | None) -> str
     return f"{text}, and DVC cannot fetch it: {str(failed) or type(failed).__name__}"
 
 
-def _left_out(store: Store, tracked: Tracked) -> str:
+def _left_out(store: Store, tracked: Tracked) -> list[str]:
     """Why DVC does not get to see an artifact's remote, where gitreg leaves it out."""
-    why = store.left_out.get((tracked.remote or "").lower()) or (
-        None if tracked.remote else "\n".join(store.left_out.values())
-    )
-    return f"\n{why}" if why else ""
+    why = store.left_out.get((tracked.remote or "").lower())
+    if why:
+        return [why]
+    return [] if tracked.remote else list(store.left_out.values())
 
 
 def _remote_hint(error: Exception | None) -> str:
