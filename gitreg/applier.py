@@ -26,6 +26,7 @@ from gitreg.git import objects, refs, transactions
 from gitreg.names import Kind, TagName, did_you_mean, parse_tag
 from gitreg.planner import Planned
 from gitreg.recorded import ModelRecord, Tag
+from gitreg.tagspace import Space
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
@@ -73,7 +74,7 @@ class Applier:
         commit = self.registry.commit("HEAD")
         if push:
             remote = self.remote()
-            refs.fetch(self.root, remote, refs.default_branch(self.root, remote))
+            refs.fetch(self.root, remote, refs.default_branch(self.root, remote), self.space(commit))
         self.only = ("register",)
         planned = self.plan(commit, models)
         new = {action.model for action in planned.actions}
@@ -131,7 +132,7 @@ class Applier:
         remote = self.remote()
         branch = refs.default_branch(self.root, remote)
         for _ in range(TRIES):
-            there = refs.fetch(self.root, remote, branch)
+            there = refs.fetch(self.root, remote, branch, self.space(commit))
             self._whole()
             tip = self.tip(commit, remote, branch)
             with self.locked():
@@ -211,8 +212,9 @@ class Applier:
         for tag in self.only_here(planned, there, tip, set(last)):
             specs.insert(0, f"{tag.oid}:refs/tags/{tag.name}")
             last.setdefault(tag.says.model, tag.oid)
-        specs += [f"{oid}:{refs.GUARD}{model}" for model, oid in last.items()]
-        leases: dict[str, str | None] = {f"{refs.GUARD}{model}": there.guards.get(model) for model in last}
+        space = self.space(planned.commit)
+        specs += [f"{oid}:{space.guard(model)}" for model, oid in last.items()]
+        leases: dict[str, str | None] = {space.guard(model): there.guards.get(model) for model in last}
         return specs, leases
 
     def only_here(self, planned: Planned, there: refs.Listed, tip: str, acting: Collection[str]) -> list[Tag]:
@@ -228,6 +230,10 @@ class Applier:
             )
         apart = {tag.says.model for tag in other}
         return [tag for tag in reversed(found) if tag.says.model not in apart]
+
+    def space(self, commit: str) -> Space:
+        """The names that the registry's tags may have, and what those that are written now begin with."""
+        return self.registry.space._replace(prefix=self.registry.snapshot(commit).file.prefix)
 
     def tip(self, commit: str, remote: str, branch: str) -> str:
         """The last commit of the remote's branch: a commit itself, or one that comes after it.
@@ -293,12 +299,12 @@ class Applier:
         Each takes the model's next counter, and a time after all earlier tags of the model, even if
         this clock is behind the one that wrote those.
         """
-        now = int(time.time())
+        now, prefix = int(time.time()), self.space(planned.commit).prefix
         chains: dict[str, _Chain] = {}
         rounds: list[list[tuple[TagName, Action]]] = []
         for action in planned.actions:
             known = planned.recorded.get(action.model, ModelRecord(action.model))
-            chain = chains.setdefault(action.model, _Chain(known))
+            chain = chains.setdefault(action.model, _Chain(known, prefix))
             if chain.length == len(rounds):
                 rounds.append([])
             rounds[chain.length].append((chain.next(action), action))
@@ -383,19 +389,20 @@ class _Chain:
     So a later tag shows that an earlier one was moved, deleted, or slipped in.
     """
 
-    def __init__(self, known: ModelRecord) -> None:
+    def __init__(self, known: ModelRecord, prefix: str) -> None:
         self.counter, self.time, self.length = known.counter, known.time, 0
+        self.prefix = prefix
         self.oid = known.tags[-1].oid if known.tags else ""
 
     def next(self, action: Action) -> TagName:
         """The name of the next tag. As GTO has it, registrations take no counter."""
         self.length += 1
         if action.kind == "register":
-            return TagName(action.model, "register", action.version)
+            return TagName(action.model, "register", action.version, prefix=self.prefix)
         self.counter += 1
         kind: Kind = "assign" if action.kind == "assign" else "unassign"
-        name = TagName(action.model, kind, None, action.stage, self.counter)
-        if parse_tag(str(name)) != name:
+        name = TagName(action.model, kind, None, action.stage, self.counter, self.prefix)
+        if parse_tag(str(name), self.prefix) != name:
             raise Refused(f"{name} would be no registry tag: a counter is out of range", "gitreg doctor")
         return name
 

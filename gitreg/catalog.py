@@ -13,16 +13,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from gitreg import index, indexer, resolver
+from gitreg import index, indexer, ownership, resolver
 from gitreg.catalogued import ModelEvent, ModelVersion, ModelVersionStage, Page, RegisteredModel
 from gitreg.errors import InvalidFiles, Outside, Refused, Usage
 from gitreg.git import plain
 from gitreg.indexer import Progress
 from gitreg.names import Reference, parse_reference
+from gitreg.tagspace import Space
 
 if TYPE_CHECKING:
     from gitreg.comparison import Comparison, Diff
     from gitreg.graph import Graph
+    from gitreg.recorded import Tag
     from gitreg.records import Records
 
 _REGISTRY_FILE = "registry.yaml"
@@ -63,8 +65,13 @@ class Catalog:
             raise Refused(f"{self.root} is not in a Git repository", "git init, or gitreg init")
         return plain.Place(found.folder, self.prefix) if self.bare else found
 
+    @cached_property
+    def space(self) -> Space:
+        """The names that the registry's tags may have."""
+        return ownership.space_of(self.root, self.place.prefix.removesuffix("/"))
+
     def _use(self, action: Callable[[index.Index], T]) -> T:
-        name, version = "index.sqlite", indexer.version()
+        name, version = "index.sqlite", indexer.version(self.space)
         if self.place.prefix:  # several registries in one repository
             mark = hashlib.sha256(self.place.prefix.encode("utf-8", "replace")).hexdigest()
             name = f"index-{mark[:12]}.sqlite"
@@ -77,7 +84,7 @@ class Catalog:
         """Every model that has, or had, a registered version; by name."""
 
         def read(one: index.Index) -> list[RegisteredModel]:
-            found = indexer.summaries(one, self.root, self.progress)
+            found = indexer.summaries(one, self.root, self.progress, self.space)
             abouts = {name: said["about"] for name, said in found.items() if said["about"]}
             contents = self._contents(one, abouts.items())
             return [self._model(name, found[name], contents) for name in abouts]
@@ -86,7 +93,7 @@ class Catalog:
 
     def names(self) -> list[str]:
         """The names of the same."""
-        found = self._use(lambda one: indexer.summaries(one, self.root, self.progress))
+        found = self._use(lambda one: indexer.summaries(one, self.root, self.progress, self.space))
         return [name for name, said in found.items() if said["about"]]
 
     def model(self, reference: str) -> RegisteredModel:
@@ -99,7 +106,7 @@ class Catalog:
         name = self._named(parse_reference(reference))
 
         def read(one: index.Index) -> RegisteredModel | None:
-            found = indexer.told(one, self.root, name, self.progress)
+            found = indexer.told(one, self.root, name, self.progress, self.space)
             if not found.record.versions:
                 return None
             summary = indexer.summary(found.record, found.body)
@@ -113,7 +120,7 @@ class Catalog:
             return self.model(model).versions()[::-1]
 
         def read(one: index.Index) -> list[ModelVersion]:
-            bodies = indexer.bodies(one, self.root, self.progress)
+            bodies = indexer.bodies(one, self.root, self.progress, self.space)
             entries = [(name, entry) for name, body in bodies.items() for entry in body["versions"]]
             contents = self._contents(one, entries)
             return [_version(name, bodies[name], entry, contents) for name, entry in entries]
@@ -132,7 +139,7 @@ class Catalog:
             wanted = self._by_id(wanted.id)
 
         def read(one: index.Index) -> tuple[indexer.Told, dict[str, Any]] | None:
-            found = indexer.told(one, self.root, wanted.model, self.progress)
+            found = indexer.told(one, self.root, wanted.model, self.progress, self.space)
             if not found.record.versions:
                 return None
             version = resolver.among(found.record, wanted, _ordinals(found.body))
@@ -148,7 +155,11 @@ class Catalog:
         """What the tags record of every model."""
         from gitreg import records
 
-        return self._use(lambda one: records.read(one, self.root))
+        def others(groups: Mapping[str, Sequence[Tag]]) -> dict[str, set[str]]:
+            return self._use(lambda one: indexer.others(one, self.root, self.space, groups))
+
+        reading = records.Reading(self.root, self.space, others)
+        return self._use(lambda one: records.read(one, reading))
 
     def history(self, reference: str) -> list[ModelEvent]:
         """What the tags of a model did, in order.
@@ -157,7 +168,7 @@ class Catalog:
             Refused: there is no such model.
         """
         name = self._named(parse_reference(reference))
-        found = self._use(lambda one: indexer.told(one, self.root, name, self.progress))
+        found = self._use(lambda one: indexer.told(one, self.root, name, self.progress, self.space))
         if not found.record.tags:
             self._refuse(name)
         at = {v.tag.commit: v.version for v in reversed([*found.record.versions.values()])}
@@ -326,7 +337,7 @@ class Catalog:
 
     def _versions_of(self, name: str) -> list[ModelVersion]:
         def read(one: index.Index) -> list[ModelVersion]:
-            body = indexer.told(one, self.root, name, self.progress).body
+            body = indexer.told(one, self.root, name, self.progress, self.space).body
             contents = self._contents(one, [(name, entry) for entry in body["versions"]])
             return [_version(name, body, entry, contents) for entry in body["versions"]]
 
@@ -340,7 +351,7 @@ class Catalog:
     def _by_id(self, wanted: str) -> Reference:
         """A reference by names for an id."""
         kind, _, start = wanted.partition("_")
-        bodies = self._use(lambda one: indexer.bodies(one, self.root, self.progress))
+        bodies = self._use(lambda one: indexer.bodies(one, self.root, self.progress, self.space))
         if kind == "m":
             found = [
                 Reference(name) for name, body in bodies.items() if body["id"].startswith(f"m_{start[:12]}")

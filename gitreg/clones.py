@@ -14,6 +14,7 @@ from gitreg import caches, git
 from gitreg.addresses import Address
 from gitreg.errors import GitregError, Outside
 from gitreg.git import clones, discovery
+from gitreg.tagspace import prefix_of
 
 _FETCHED = "gitreg-fetched"
 # A clone of ten thousand versions takes minutes on a slow line; one that is there can be used meanwhile.
@@ -86,7 +87,8 @@ def _fetch(address: Address, folder: Path) -> None:
     try:
         if not clones.is_whole(folder):
             raise clones.Damaged("there is none")
-        moved = [tag for tag in clones.refresh(folder) if "@v" in tag]
+        own = (None, address.prefix.removesuffix("/"))
+        moved = [tag for tag in clones.refresh(folder) if "@v" in tag and prefix_of(tag) in own]
     except clones.Damaged:
         from gitreg import folders
 

@@ -117,6 +117,8 @@ class RegistryFile:
 
     Attributes:
         environment: names of variables that models may see besides those of `environment.allowed`.
+        prefix: what the names of its tags begin with: its own folder in the repository, or nothing.
+        ignore: patterns of folders of the repository whose registry.yaml is no registry's.
     """
 
     name: str
@@ -127,6 +129,8 @@ class RegistryFile:
     timeout: float = DEFAULT_TIMEOUT
     require: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
+    prefix: str = ""
+    ignore: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

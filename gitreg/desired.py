@@ -45,6 +45,7 @@ class Desired:
         scheme: of the versions.
         stages: in the order of registry.yaml; only these are managed.
         names: of all models, where a stage file names one that there is not.
+        prefix: what the names of tags begin with.
     """
 
     commit: str
@@ -53,6 +54,7 @@ class Desired:
     stays: tuple[WantedStay, ...] = ()
     scheme: str = "semver"
     names: tuple[str, ...] = ()
+    prefix: str = ""
 
 
 @dataclass(frozen=True, order=True)

@@ -27,13 +27,17 @@ def by_model(tags: Iterable[Tag], odd: Iterable[OddTag] = ()) -> dict[str, Model
     """
     groups: dict[str, list[Tag]] = defaultdict(list)
     taken: dict[str, list[TagName]] = defaultdict(list)
+    foreign: dict[str, list[TagName]] = defaultdict(list)
     for tag in tags:
         groups[tag.says.model].append(tag)
     for one in odd:
-        says = parse_tag(one.name)
+        says = one.says or parse_tag(one.name)
         if says is not None:
-            taken[says.model].append(says)
-    return {name: record(name, groups[name], taken[name]) for name in {**groups, **taken}}
+            (foreign if one.kind == "foreign" else taken)[says.model].append(says)
+    names = {**groups, **taken, **foreign}
+    return {
+        name: record(name, groups.get(name, ()), taken.get(name, ()), foreign.get(name, ())) for name in names
+    }
 
 
 def in_order(tags: Iterable[Tag]) -> list[Tag]:
@@ -41,11 +45,14 @@ def in_order(tags: Iterable[Tag]) -> list[Tag]:
     return sorted(tags, key=lambda t: (t.time, t.says.counter or 0, t.name))
 
 
-def record(name: str, tags: Iterable[Tag], taken: Sequence[TagName] = ()) -> ModelRecord:
+def record(
+    name: str, tags: Iterable[Tag], taken: Sequence[TagName] = (), foreign: Sequence[TagName] = ()
+) -> ModelRecord:
     """What the tags of one model record.
 
     Args:
         taken: names of its tags that record nothing.
+        foreign: names of tags of another registry: these and their counters are no more free.
     """
     ordered = in_order(tags)
     story = _Story(ordered)
@@ -56,11 +63,12 @@ def record(name: str, tags: Iterable[Tag], taken: Sequence[TagName] = ()) -> Mod
         story.versions,
         _ended(story.past),
         story.active(),
-        max([0, *(t.says.counter or 0 for t in ordered), *(says.counter or 0 for says in taken)]),
+        max([0, *(says.counter or 0 for says in (*(tag.says for tag in ordered), *taken, *foreign))]),
         tuple(ordered),
         next((tag for tag in ordered if tag.says.kind == "register"), None),
         ordered[-1] if ordered and ordered[-1].says.kind == "deprecate" else None,
         tuple(str(says) for says in taken),
+        tuple(str(says) for says in foreign),
     )
 
 
@@ -88,7 +96,7 @@ class _Story:
 
     def take(self, tag: Tag) -> None:
         """What one tag changes."""
-        _, kind, version, stage, _ = tag.says
+        kind, version, stage = tag.says.kind, tag.says.version, tag.says.stage
         if kind in ("register", "deregister") and version in self.versions:
             one = self.versions[version]
             if kind == "deregister":

@@ -30,8 +30,9 @@ CREATE TABLE IF NOT EXISTS models
 CREATE TABLE IF NOT EXISTS standings (name TEXT PRIMARY KEY, digest TEXT, body TEXT, crc INTEGER);
 CREATE TABLE IF NOT EXISTS facts (oid TEXT PRIMARY KEY, body TEXT, crc INTEGER);
 CREATE TABLE IF NOT EXISTS contents (oid TEXT PRIMARY KEY, body BLOB, crc INTEGER);
+CREATE TABLE IF NOT EXISTS others (digest TEXT PRIMARY KEY, body TEXT, crc INTEGER);
 """
-_NAMES = ("meta", "seen", "models", "standings", "facts", "contents")
+_NAMES = ("meta", "seen", "models", "standings", "facts", "contents", "others")
 # How long others may hold the file before this process does without.
 _PATIENCE = 20.0
 _MOST_VARIABLES = 500
@@ -187,6 +188,29 @@ class Index:
             body = json.dumps(said)
             made.append((oid, body, _crc(oid, body)))
         self._write("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", made)
+
+    # Whose tags are whose -----------------------------------------------------------------------
+
+    def others(self, digests: Iterable[str]) -> dict[str, list[str]]:
+        """The names among some references that are tags of other registries, as far as that is known.
+
+        Args:
+            digests: of the references of a model.
+        """
+        found = {}
+        query = "SELECT digest, body, crc FROM others WHERE digest IN"
+        for digest, body, crc in self._some(query, list(digests)):
+            _hold(crc, digest, body)
+            found[digest] = json.loads(body)
+        return found
+
+    def keep_others(self, rows: Mapping[str, Sequence[str]]) -> None:
+        """Keep which tags are other registries'."""
+        made = []
+        for digest, names in rows.items():
+            body = json.dumps(names)
+            made.append((digest, body, _crc(digest, body)))
+        self._write("INSERT OR REPLACE INTO others VALUES (?, ?, ?)", made)
 
     # What follows for models --------------------------------------------------------------------
 

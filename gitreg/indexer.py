@@ -11,20 +11,21 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gitreg import history
+from gitreg import history, ownership
 from gitreg.git import plain
 from gitreg.index import Index
-from gitreg.names import NAME, parse_tag
+from gitreg.names import NAME
 from gitreg.recorded import ModelRecord, OddTag, Tag, Version, uncollected
+from gitreg.tagspace import Space
 from gitreg.version import __version__
 from gitreg.versions import order
 
 # Another layout, or another reading of what manifests say, gets another number.
-_LAYOUT = 2
+_LAYOUT = 3
 _CHUNK = 5000
 # Of a tag object of any size, as much as is looked at.
 MOST_TAG = 256 << 10
@@ -32,14 +33,17 @@ MOST_TAG = 256 << 10
 # (what is done, how many of them are, how many there are)
 Progress = Callable[[str, int, int], None]
 Lines = dict[str, list[tuple[str, str]]]
+# digest of a model's references -> its tags; the names of those that are another registry's.
+Others = Callable[[Mapping[str, Sequence[Tag]]], dict[str, set[str]]]
+_OWN = Space()
 
 
-def version() -> str:
+def version(space: Space) -> str:
     """What the index's rows depend on besides Git's objects."""
     from gitreg.manifest import schema_folder
 
     schema = zlib.crc32((schema_folder() / "model.schema.json").read_bytes())
-    return f"{_LAYOUT} {__version__} {schema}"
+    return f"{_LAYOUT} {__version__} {schema}{f' {space.prefix}' if space.prefix else ''}"
 
 
 def digest(raw: bytes) -> str:
@@ -47,16 +51,19 @@ def digest(raw: bytes) -> str:
     return hashlib.blake2b(raw, digest_size=16).hexdigest()
 
 
-def grouped(raw: bytes) -> Lines:
+def grouped(raw: bytes, space: Space = _OWN) -> Lines:
     """model -> (name, object id) of its tags. Tags of no model's name are none of ours."""
     groups: Lines = defaultdict(list)
-    for oid, name, model in _LINE.findall(raw.decode("utf-8", "surrogateescape")):
+    for oid, name, model in _line(space.folder).findall(raw.decode("utf-8", "surrogateescape")):
         groups[model].append((name, oid))
     return {model: lines for model, lines in groups.items() if NAME.match(model)}
 
 
-# A name with a slash is in no pattern of `plain.tags`.
-_LINE = re.compile(r"^([0-9a-f]+) (([^@#/\n]+)[@#][^/\n]*)$", re.MULTILINE)
+@cache
+def _line(folder: str) -> re.Pattern[str]:
+    """A line of `plain.tags`. A name with a slash behind the prefix is in none of its patterns."""
+    prefix = f"(?:{re.escape(folder)}=)?" if folder else ""
+    return re.compile(rf"^([0-9a-f]+) ({prefix}([^@#/=\n]+)[@#][^/\n]*)$", re.MULTILINE)
 
 
 def digest_of(lines: Sequence[tuple[str, str]]) -> str:
@@ -64,18 +71,18 @@ def digest_of(lines: Sequence[tuple[str, str]]) -> str:
     return digest("\n".join(f"{oid} {name}" for name, oid in lines).encode("utf-8", "surrogateescape"))
 
 
-def summaries(index: Index, root: Path, progress: Progress) -> dict[str, Any]:
+def summaries(index: Index, root: Path, progress: Progress, space: Space = _OWN) -> dict[str, Any]:
     """model -> its summary, as the references are now."""
-    return _whole(index, root, progress, index.summaries)
+    return _whole(index, root, progress, space, index.summaries)
 
 
-def bodies(index: Index, root: Path, progress: Progress) -> dict[str, Any]:
+def bodies(index: Index, root: Path, progress: Progress, space: Space = _OWN) -> dict[str, Any]:
     """model -> all that its tags record, as the references are now."""
-    return _whole(index, root, progress, index.bodies)
+    return _whole(index, root, progress, space, index.bodies)
 
 
 def _whole(
-    index: Index, root: Path, progress: Progress, read: Callable[[], dict[str, Any]]
+    index: Index, root: Path, progress: Progress, space: Space, read: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     while True:
         raw = plain.tags(root)
@@ -84,10 +91,10 @@ def _whole(
             if index.state == now:
                 return read()
             known = index.digests()
-        groups = grouped(raw)
+        groups = grouped(raw, space)
         wanted = {model: digest_of(lines) for model, lines in groups.items()}
         stale = [model for model, of in wanted.items() if known.get(model) != of]
-        rows = _rows(index, root, {model: groups[model] for model in stale}, wanted, progress)
+        rows = _rows(index, root, {model: groups[model] for model in stale}, wanted, progress, space)
         with index.writing():
             known = index.digests()
             if any(known.get(model) != of and model not in rows for model, of in wanted.items()):
@@ -110,11 +117,11 @@ class Told(NamedTuple):
     words: dict[str, tuple[str, str]]
 
 
-def told(index: Index, root: Path, model: str, progress: Progress) -> Told:
+def told(index: Index, root: Path, model: str, progress: Progress, space: Space = _OWN) -> Told:
     """What the tags of one model record, tag by tag; no other model's are read."""
-    lines = grouped(plain.tags(root, [model])).get(model, [])
+    lines = grouped(plain.tags(root, [model], space), space).get(model, [])
     seen = _seen(index, root, [oid for _, oid in lines], progress)
-    known = record(model, lines, seen)
+    (known,) = records_of({model: lines}, seen, space, partial(others, index, root, space)).values()
     return Told(known, _body(known, seen), {oid: (said[4], said[5]) for oid, said in seen.items()})
 
 
@@ -152,38 +159,80 @@ _HEAD = re.compile(
 )
 
 
-def record(model: str, lines: Sequence[tuple[str, str]], seen: Mapping[str, list[Any]]) -> ModelRecord:
-    """What a model's tags record of it.
+def records_of(
+    groups: Lines, seen: Mapping[str, list[Any]], space: Space, others: Others
+) -> dict[str, ModelRecord]:
+    """What the tags of models record of them, but for those that are another registry's.
 
     Args:
-        lines: name and id of each tag.
+        groups: model -> name and id of each tag.
         seen: id to what `read` gave.
+        others: tells which of them are another registry's.
     """
+    read = {model: _parsed(lines, seen, space) for model, lines in groups.items()}
+    digests = {model: digest_of(lines) for model, lines in groups.items()}
+    foreign = others({digests[model]: good for model, (good, _) in read.items()})
+    found = {}
+    for model, (good, odd) in read.items():
+        mine, theirs = ownership.apart(space, good, foreign[digests[model]])
+        found[model] = history.by_model(mine, [*odd, *theirs]).get(model, ModelRecord(model))
+    return found
+
+
+def others(
+    index: Index, root: Path, space: Space, groups: Mapping[str, Sequence[Tag]]
+) -> dict[str, set[str]]:
+    """The names of tags that are another registry's; what is asked once is kept.
+
+    Args:
+        groups: the digest of a model's references -> its tags.
+    """
+    found = {digest: set(names) for digest, names in index.others(groups).items()}
+    rest = {digest: tags for digest, tags in groups.items() if digest not in found}
+    if rest:
+        names = ownership.Owner(root, space).foreign([tag for tags in rest.values() for tag in tags])
+        fresh = {
+            digest: {tag.name for tag in tags} & names if names else set() for digest, tags in rest.items()
+        }
+        index.keep_others({digest: sorted(some) for digest, some in fresh.items()})
+        found.update(fresh)
+    return found
+
+
+def _parsed(
+    lines: Sequence[tuple[str, str]], seen: Mapping[str, list[Any]], space: Space
+) -> tuple[list[Tag], list[OddTag]]:
+    """The tags of a model, and those that record nothing."""
     good: list[Tag] = []
     odd: list[OddTag] = []
     for name, oid in lines:
-        says = parse_tag(name)
+        says = space.parse(name)
         kind, target, commit, moment, _, _, own = seen[oid]
         if says is not None and kind == "tag" and target == "commit" and own == name:
             good.append(Tag(name, oid, commit, moment, says))
         elif says is not None and kind == "tag" and target == "commit":  # GTO goes by the name in the object
-            odd.append(OddTag(name, oid, "renamed"))
+            odd.append(OddTag(name, oid, "renamed", says))
         elif says is not None:
-            odd.append(OddTag(name, oid, "lightweight" if kind == "commit" else f"of a {target or kind}"))
-    return history.by_model(good, odd).get(model, ModelRecord(model))
+            kind = "lightweight" if kind == "commit" else f"of a {target or kind}"
+            odd.append(OddTag(name, oid, kind, says))
+    return good, odd
 
 
 # Rows -------------------------------------------------------------------------------------------
 
 
 def _rows(
-    index: Index, root: Path, groups: Lines, digests: Mapping[str, str], progress: Progress
+    index: Index,
+    root: Path,
+    groups: Lines,
+    digests: Mapping[str, str],
+    progress: Progress,
+    space: Space,
 ) -> dict[str, tuple[str, Any, Any]]:
     rows = {}
     with uncollected():
         seen = _seen(index, root, [oid for lines in groups.values() for _, oid in lines], progress)
-        for model, lines in groups.items():
-            known = record(model, lines, seen)
+        for model, known in records_of(groups, seen, space, partial(others, index, root, space)).items():
             made = _body(known, seen)
             rows[model] = (digests[model], summary(known, made), made)
     return rows

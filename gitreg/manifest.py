@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -17,9 +17,11 @@ from gitreg.declared import ArtifactSource, Batching, Manifest, Named, RegistryF
 from gitreg.documents import Document, not_finite, parse, problems_of
 from gitreg.documents import Path as DocumentPath
 from gitreg.errors import InvalidFiles, Problem, Refused
+from gitreg.file_search import matching
 from gitreg.flavors import FLAVORS
-from gitreg.globs import Glob, is_plain
+from gitreg.globs import Glob
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
+from gitreg.names import prefix_mistake
 from gitreg.patterns import Unfilled, is_unfilled
 
 if TYPE_CHECKING:
@@ -174,17 +176,23 @@ def judged(raw: bytes, file: str, kind: str | None) -> tuple[Document, list[Prob
     return document, problems
 
 
-def read_registry(root: Path) -> RegistryFile:
+def read_registry(root: Path, folder: str | None = None) -> RegistryFile:
     """Read registry.yaml.
+
+    Args:
+        folder: as of `registry_of`.
 
     Raises:
         InvalidFiles: it is broken; nothing else can be said about the registry then.
     """
-    return registry_of(*read_yaml(root, REGISTRY_FILE, "registry"))
+    return registry_of(*read_yaml(root, REGISTRY_FILE, "registry"), folder)
 
 
-def registry_of(document: Document, problems: list[Problem]) -> RegistryFile:
+def registry_of(document: Document, problems: list[Problem], folder: str | None = None) -> RegistryFile:
     """What a registry.yaml that was read says.
+
+    Args:
+        folder: of the registry in its repository; empty for the top, None where it is not known.
 
     Raises:
         InvalidFiles: it is broken.
@@ -205,6 +213,9 @@ def registry_of(document: Document, problems: list[Problem]) -> RegistryFile:
     if not math.isfinite(build.get("timeout", 1)):
         message = f"{build['timeout']} is not a number of seconds"
         raise InvalidFiles([document.problem(("build", "timeout"), message)])
+    tags = said.get("tags", {})
+    if folder is not None and (mistake := _prefix_mistake(tags.get("prefix"), folder)):
+        raise InvalidFiles([document.problem(("tags", "prefix"), mistake)])
     return RegistryFile(
         name=said["registry"],
         models=models,
@@ -214,48 +225,26 @@ def registry_of(document: Document, problems: list[Problem]) -> RegistryFile:
         timeout=float(build.get("timeout", RegistryFile.timeout)),
         require=tuple(said.get("require", ())),
         environment=tuple(build.get("environment", ())),
+        prefix=tags.get("prefix", ""),
+        ignore=tuple(tags.get("ignore", ())),
     )
+
+
+def _prefix_mistake(prefix: str | None, folder: str) -> str | None:
+    """Why a prefix of tags cannot be that of a registry; None where it can."""
+    if prefix is None:
+        return None
+    if not folder:
+        return f"{prefix!r}: a registry at the top of its repository has no prefix: leave it out"
+    if prefix != folder:
+        return f"{prefix!r} is not the folder of this registry in its repository, {folder!r}"
+    why = prefix_mistake(folder)
+    return f"{folder!r} cannot be the prefix of tags: {why}" if why else None
 
 
 def manifest_files(root: Path, registry: RegistryFile) -> list[str]:
     """The manifests' paths relative to the root, sorted; hidden folders are not looked into."""
     return sorted(matching(root, Glob(registry.models)))
-
-
-def matching(root: Path, glob: Glob) -> Iterator[str]:
-    """Returns what a pattern matches below a folder, relative to it. Looks into no folder twice.
-
-    Git does not look behind links, so nothing is searched for there. What the pattern names outright behind a
-    link is returned, and so is a link that it names outright: whoever reads that says what it is.
-    """
-    todo = [("", glob.start())]
-    while todo:
-        folder, places = todo.pop()
-        for name in _names(os.path.join(root, folder), glob.names(places)):
-            path, after = folder + name, glob.follow(places, name)
-            full = os.path.join(root, path)
-            if glob.end in after:
-                yield path
-            elif os.path.islink(full):
-                for rest in (glob.rest(place, name) for place in places):
-                    yield from _behind(full, path, rest, name in glob.parts)
-            if after - {glob.end} and os.path.isdir(full) and not os.path.islink(full):
-                todo.append((f"{path}/", after))
-
-
-def _names(folder: str, only: Collection[str] | None) -> list[str]:
-    try:
-        there = os.listdir(folder) if only is None else only
-    except OSError:
-        return []
-    return [n for n in there if n[:1] != "." and (only is None or os.path.lexists(os.path.join(folder, n)))]
-
-
-def _behind(link: str, path: str, rest: Sequence[str], named: bool) -> Iterator[str]:
-    if rest and all(map(is_plain, rest)):
-        yield from ["/".join([path, *rest])] if os.path.lexists(os.path.join(link, *rest)) else []
-    elif rest and named:
-        yield path
 
 
 def read_manifest(root: Path, file: str) -> Read:

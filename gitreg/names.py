@@ -125,6 +125,7 @@ class TagName(NamedTuple):
     Attributes:
         kind: what the tag does.
         counter: GTO's; None where the name has none, as in most registrations.
+        prefix: the folder of the registry, where several share a repository; empty in other names.
     """
 
     model: str
@@ -132,6 +133,12 @@ class TagName(NamedTuple):
     version: str | None = None
     stage: str | None = None
     counter: int | None = None
+    prefix: str = ""
+
+    @property
+    def artifact(self) -> str:
+        """What GTO calls the model, as tags write it: `ml/registry=churn`."""
+        return f"{self.prefix}={self.model}" if self.prefix else self.model
 
     def __str__(self) -> str:
         what = {
@@ -141,11 +148,18 @@ class TagName(NamedTuple):
             "unassign": f"#{self.stage}!",
             "deprecate": "@deprecated",
         }[self.kind]
-        return f"{self.model}{what}" + ("" if self.counter is None else f"#{self.counter}")
+        return f"{self.artifact}{what}" + ("" if self.counter is None else f"#{self.counter}")
 
 
-def parse_tag(text: str) -> TagName | None:
-    """Read a tag's name; None when it is not one of a registry."""
+def parse_tag(text: str, folder: str = "") -> TagName | None:
+    """Read a tag's name; None when it is not one of a registry.
+
+    Args:
+        folder: of the registry in its repository: a prefix that a name may have. Any other is refused.
+    """
+    if folder and text.startswith(f"{folder}="):
+        says = parse_tag(text[len(folder) + 1 :])
+        return says._replace(prefix=folder) if says else None
     found = _TAG.match(text)
     if not found:
         return None
@@ -161,6 +175,22 @@ def parse_tag(text: str) -> TagName | None:
 def is_like_a_tag(text: str) -> bool:
     """Whether a tag's name uses the signs of registry tags, right or wrong."""
     return bool(_LIKE_A_TAG.match(text))
+
+
+# GTO's `dirname`; what Git refuses in the name of a reference is refused besides.
+_PREFIX = re.compile(r"[A-Za-z0-9_./-]+\Z", re.ASCII)
+
+
+def prefix_mistake(folder: str) -> str | None:
+    """Why the folder of a registry cannot be the prefix of its tags; None where it can."""
+    parts = folder.split("/")
+    if not _PREFIX.match(folder):
+        return "GTO reads letters, digits, '-', '_', '.' and '/' in a prefix"
+    if folder.startswith("-"):
+        return "a name that begins with '-' is an option to Git and GTO"
+    if any(not part or part.startswith(".") or part.endswith(".lock") for part in parts) or ".." in folder:
+        return "no part of a reference in Git is empty, begins with '.', ends with '.lock' or has '..' in it"
+    return None
 
 
 _FOREIGN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from gitreg.desired import Action, Desired, WantedModel, WantedStay
 from gitreg.errors import Problem
-from gitreg.names import did_you_mean
+from gitreg.names import TagName, did_you_mean
 from gitreg.recorded import ModelRecord, Standing
 from gitreg.versions import RULES, cased, is_valid, order
 
@@ -75,7 +75,7 @@ def make(desired: Desired, recorded: Mapping[str, ModelRecord], only: Collection
         if not is_valid(model.version, desired.scheme):
             message = f"'{model.version}' is not a version of the scheme: {RULES[desired.scheme]}"
             plan.problems.append(Problem(*place, message))
-        elif hindrance := _hindrance(model.version, desired.commit, known):
+        elif hindrance := _hindrance(model.version, desired, known):
             plan.problems.append(Problem(*place, hindrance))
         elif model.version not in known.versions:
             fresh[name] = model.version
@@ -95,11 +95,16 @@ def make(desired: Desired, recorded: Mapping[str, ModelRecord], only: Collection
     return plan
 
 
-def _hindrance(version: str, commit: str, known: ModelRecord) -> str | None:
+def _hindrance(version: str, desired: Desired, known: ModelRecord) -> str | None:
     """Why a version cannot be registered at a commit, though no tag says that it is."""
     if version in known.versions:
         return None
-    tag = f"{known.name}@v{version}"
+    commit, tag = desired.commit, str(TagName(known.name, "register", version, prefix=desired.prefix))
+    if tag in known.foreign:
+        return (
+            f"the tag {tag} is there and is another registry's: its commit has no manifest of {known.name} "
+            "here; `tags: {prefix: FOLDER}` in registry.yaml keeps the tags of several registries apart"
+        )
     if tag in known.taken:
         return (
             f"the tag {tag} is there and records nothing, as it is no annotated tag of a commit with "

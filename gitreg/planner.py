@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from gitreg import gates, plan
+from gitreg import gates, neighbours, plan
 from gitreg.declared import Manifest
 from gitreg.desired import Action, Desired, WantedModel, WantedStay
 from gitreg.errors import InvalidFiles, Problem, Refused
@@ -115,8 +115,11 @@ class Planner:
 
     def _expect(self, desired: Desired) -> None:
         """Refuse to plan for a model that there is not, rather than find nothing to do."""
-        known = desired.models.keys() | self.recorded.keys() | {stay.model for stay in desired.stays}
+        known = desired.models.keys() | {stay.model for stay in desired.stays}
         for name in sorted(set(self.models or ()) - known) if self.files is None else ():
+            one = self.recorded.get(name)
+            if one is not None and (one.tags or one.taken):
+                continue
             names = self.snapshot.named()[0]
             if name not in names:  # with a problem of its own, which is told
                 raise unknown_model(name, names)
@@ -145,8 +148,19 @@ class Planner:
         # What a broken file would have said is not known: that it says nothing is no plan to empty its stage.
         broken = {problem.file for problem in wrong}
         read = tuple(s for s in stages if not {f"stages/{s}.yaml", f"stages/{s}.yml"} & broken)
-        desired = Desired(self.commit, wanted, read, self._latest(stays, wanted), scheme, names)
-        return desired, problems + wrong + self._unknown_files(stages)
+        prefix = self.snapshot.file.prefix
+        desired = Desired(self.commit, wanted, read, self._latest(stays, wanted), scheme, names, prefix)
+        return desired, problems + wrong + self._unknown_files(stages) + self._clash()
+
+    def _clash(self) -> list[Problem]:
+        """Another registry in this repository whose tags could be taken for those of this one."""
+        file = self.snapshot.file
+        if file.prefix:
+            return []
+        own, root = self.snapshot.prefix.removesuffix("/"), self.snapshot.root
+        found = neighbours.tracked(root, own, file.ignore, self.registry.bare)
+        problem = neighbours.clash(own, "", neighbours.at(root, self.commit, found))
+        return [problem] if problem else []
 
     def _latest(self, stays: list[WantedStay], wanted: Mapping[str, WantedModel]) -> tuple[WantedStay, ...]:
         """`latest` in a stage file is the version that the manifest says."""

@@ -152,7 +152,8 @@ class Promoter:
         if online:
             self.remote = self.applier.remote()
         for _ in range(TRIES):
-            there = refs.fetch(self.root, self.remote, self.base) if online and self.remote else None
+            space = self.registry.space
+            there = refs.fetch(self.root, self.remote, self.base, space) if online and self.remote else None
             try:
                 return self._once(verb, wanted(), there)
             except refs.LostRace as lost:
@@ -213,7 +214,7 @@ class Promoter:
         done.commit, done.tip = commit, tip
         if self.preview:
             done.planned = done.planned or self._planned(commit, set(wanted))
-            done.branch = self.branch or _branch_name(verb, self.stage, changes)
+            done.branch = self.branch or self._branch_name(verb, changes)
         elif self.apply:
             self._apply(done, tip, files, there, set(wanted))
         else:
@@ -274,7 +275,7 @@ class Promoter:
     def branch_off(self, done: Prepared, tip: str, verb: str) -> None:
         """Make a branch for a commit, and with `push` the pull request."""
         assert done.commit
-        name = self.branch or _branch_name(verb, self.stage, done.changes)
+        name = self.branch or self._branch_name(verb, done.changes)
         full = f"refs/heads/{name}"
         if git.run(self.root, ["check-ref-format", full]).code or name.startswith("-"):
             raise Refused(f"{name!r} cannot be the name of a branch", "--branch NAME")
@@ -313,6 +314,15 @@ class Promoter:
         note = self.note.strip()
         lines = message.removeprefix(note).splitlines()
         return "\n".join([*([note, ""] if note else []), *(f"- {text(one)}" for one in lines if one.strip())])
+
+    def _branch_name(self, verb: str, changes: Mapping[str, tuple[str | None, str | None]]) -> str:
+        prefix, stage = self.registry.space.prefix.replace("/", "-"), self.stage
+        start = f"{verb}/{prefix}-" if prefix else f"{verb}/"
+        if len(changes) == 1:
+            ((model, (_, version)),) = changes.items()
+            return f"{start}{model}-{version}-{stage}" if version else f"{start}{model}-{stage}"
+        text = ",".join(f"{m}@{v}" for m, (_, v) in sorted(changes.items()))
+        return f"{start}{stage}-{len(changes)}-models-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def _make(self, branch: str, commit: str) -> None:
         try:
@@ -389,11 +399,3 @@ class Promoter:
             else:  # made aside, where a kill leaves it and the next run removes it
                 safewrite.replace(top, path, data, self.applier.aside / "file")
         transactions.add(top, list(files), self.applier.aside / "index")
-
-
-def _branch_name(verb: str, stage: str, changes: Mapping[str, tuple[str | None, str | None]]) -> str:
-    if len(changes) == 1:
-        ((model, (_, version)),) = changes.items()
-        return f"{verb}/{model}-{version}-{stage}" if version else f"{verb}/{model}-{stage}"
-    text = ",".join(f"{m}@{v}" for m, (_, v) in sorted(changes.items()))
-    return f"{verb}/{stage}-{len(changes)}-models-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -26,7 +26,9 @@ class Readable(Repository):
         """What can be read of it, as its references are now."""
         from gitreg.catalog import Catalog
 
-        return Catalog(self.tags_of, bare=self.bare, prefix=self.prefix if self.bare else "")
+        # What was laid out of a bare repository has files, and its tags have none.
+        bare = self.bare or (self.tags_of != self.root and not (self.tags_of / "registry.yaml").is_file())
+        return Catalog(self.tags_of, bare=bare, prefix=self.prefix if bare else "")
 
     def models(self) -> list[RegisteredModel]:
         """Every model that has, or had, a registered version; by name."""

@@ -58,13 +58,15 @@ class OddTag(NamedTuple):
     """A tag that uses a registry's signs and records nothing.
 
     Attributes:
-        kind: "lightweight", "unparsable", "renamed" (it bears the object of another tag), or "of a tree" and
-            the like.
+        kind: "lightweight", "unparsable", "renamed" (it bears the object of another tag), "foreign" (another
+            registry's), or "of a tree" and the like.
+        says: its name, read; None for one that cannot be.
     """
 
     name: str
     oid: str
     kind: str
+    says: TagName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ class ModelRecord:
         first: the tag that registered its first version.
         deprecated: the tag that says so, if it is the last of all.
         taken: names of its tags that record nothing: lightweight ones, renamed ones, or those of a tree.
+        foreign: names that tags of another registry in this repository have.
     """
 
     name: str
@@ -140,6 +143,7 @@ class ModelRecord:
     first: Tag | None = None
     deprecated: Tag | None = None
     taken: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
 
     @property
     def time(self) -> int:

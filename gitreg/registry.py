@@ -319,6 +319,7 @@ class Registry(WorkTree):
             names = [n for f in self.files if (n := read_manifest(self.root, f).named)]
         report.problems += checker.check_names(names)
         report.problems += demands.mistakes(self.root, self.file.require)
+        report.problems += rules.check_neighbours(self)
         report.problems += rules.check_stays(self, {one.name: one.file for one in names})
         report.problems += rules.check_versions(self, found)
         report.problems += doors.mistakes(

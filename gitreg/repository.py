@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitreg import caches, git, history
+from gitreg import caches, git, history, ownership
 from gitreg.errors import Outside, Refused
 from gitreg.git import objects, refs
 from gitreg.recorded import ModelRecord, Tag, Version, uncollected
+from gitreg.tagspace import Space
 from gitreg.version import __version__
 
 if TYPE_CHECKING:  # a loader needs none of these, and they take longer to import than it runs
@@ -57,6 +58,19 @@ class Repository:
         return git.prefix(self.root)
 
     @property
+    def folder(self) -> str | None:
+        """The registry's folder in the repository; empty for its top, None outside of a repository."""
+        try:
+            return self.prefix.removesuffix("/")
+        except Outside:
+            return None
+
+    @cached_property
+    def space(self) -> Space:
+        """The names that the registry's tags may have."""
+        return ownership.space_of(self.tags_of, self.folder or "")
+
+    @property
     def head(self) -> Snapshot:
         """The files as HEAD has them."""
         return self.snapshot(self.commit("HEAD"))
@@ -83,7 +97,9 @@ class Repository:
         """What the tags record: of every model that has one, or of some."""
         try:
             with uncollected():
-                return history.by_model(*refs.tags(self.tags_of, models))
+                tags, odd = refs.tags(self.tags_of, models, self.space)
+                mine, others = ownership.divided(self.tags_of, self.space, tags)
+                return history.by_model(mine, [*odd, *others])
         except Outside:
             if self.git_folder is None:
                 return {}

@@ -20,7 +20,8 @@ def resolve(registry: Repository, reference: Reference) -> tuple[ModelRecord, Ve
         return _by_id(registry, reference.id)
     known = registry.record(reference.model)
     if not known.versions:
-        raise no_model(reference, registry.declared(), registry.records())
+        recorded = [name for name, one in registry.records().items() if one.tags or one.taken]
+        raise no_model(reference, registry.declared(), recorded)
     return known, among(known, reference, registry.ordinal)
 
 

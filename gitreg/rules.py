@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gitreg import bumper, checker
+from gitreg import bumper, checker, neighbours
 from gitreg.compatibility import Change, needed_bump
 from gitreg.desired import WantedModel
 from gitreg.errors import Problem
@@ -31,6 +31,17 @@ def check_versions(registry: Registry, found: Sequence[Checked]) -> list[Problem
         if message:
             problems.append(Problem(one.file, one.line, one.column, "version", message))
     return problems
+
+
+def check_neighbours(registry: Registry) -> list[Problem]:
+    """Other registries in this repository whose tags could be taken for those of this one."""
+    folder, file = registry.folder, registry.file
+    if folder is None or file.prefix:
+        return []
+    top = registry.root.parents[folder.count("/")] if folder else registry.root
+    found = neighbours.tracked(registry.root, folder, file.ignore)
+    problem = neighbours.clash(folder, "", neighbours.here(top, found))
+    return [problem] if problem else []
 
 
 def check_stays(registry: Registry, files: Mapping[str, str]) -> list[Problem]:

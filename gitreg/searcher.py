@@ -48,7 +48,7 @@ def search(catalog: Catalog, index: Index, asked: Asked) -> Page:
     if asked.limit is not None and asked.limit < 1:
         raise Usage(f"a page of {asked.limit} versions; at least 1 is expected")
     after = _after(asked, len(order)) if asked.token else None
-    bodies = indexer.bodies(index, catalog.root, catalog.progress)
+    bodies = indexer.bodies(index, catalog.root, catalog.progress, catalog.space)
     entries = {
         entry["oid"]: (name, entry)
         for name, body in bodies.items()

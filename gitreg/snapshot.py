@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gitreg import git, stagefile
+from gitreg import git, neighbours, stagefile
 from gitreg.datafiles import values_of
 from gitreg.declared import Manifest, RegistryFile
 from gitreg.desired import WantedStay
@@ -83,7 +83,7 @@ class Snapshot:
         raw = self.read(REGISTRY_FILE)
         if raw is None:
             raise Refused(f"commit {self.commit[:12]} has no {REGISTRY_FILE}", self._elsewhere())
-        return registry_of(*judged(raw, REGISTRY_FILE, "registry"))
+        return registry_of(*judged(raw, REGISTRY_FILE, "registry"), self.prefix.removesuffix("/"))
 
     def _elsewhere(self) -> str:
         found = [path for path in objects.tree(self.root, self.commit) if path.endswith(f"/{REGISTRY_FILE}")]
@@ -92,12 +92,21 @@ class Snapshot:
     @cached_property
     def manifests(self) -> dict[str, str]:
         """manifest -> id of its blob, sorted by path."""
-        wanted = Glob(self.file.models)
+        wanted, inner = Glob(self.file.models), self._inner()
         return {
             path: entry.oid
             for path, entry in sorted(self.tree.items())
-            if wanted.match(path) and entry.mode != _LINK and not _hidden(path)
+            if wanted.match(path) and entry.mode != _LINK and not _hidden(path) and not path.startswith(inner)
         }
+
+    def _inner(self) -> tuple[str, ...]:
+        """The folders of registries inside of this one's: their manifests are theirs."""
+        if not any(path.endswith(f"/{REGISTRY_FILE}") for path in self.tree):
+            return ()
+        paths = [f"{self.prefix}{path}" for path in self.tree]
+        found = neighbours.folders(paths, self.prefix.removesuffix("/"), self.file.ignore)
+        others = neighbours.at(self.root, self.commit, found)
+        return tuple(f"{one.folder.removeprefix(self.prefix)}/" for one in others)
 
     def named(self, files: Iterable[str] | None = None) -> tuple[dict[str, Manifested], list[Problem]]:
         """name -> what its manifest says of itself; and what is wrong with names.

@@ -160,7 +160,7 @@ class Updater:
             return
         promoter = Promoter(self.registry, "", push=True, remote=self.remote)
         promoter.remote = promoter.applier.remote()
-        refs.fetch(self.registry.root, promoter.remote, promoter.base)
+        refs.fetch(self.registry.root, promoter.remote, promoter.base, self.registry.space)
         tip = promoter.tip()
         with _clone(self.registry, tip) as other:
             there = read_manifest(other.root, manifest.file).manifest
@@ -185,7 +185,9 @@ class Updater:
         done.message = f"Update {found.name} to {printed.line(found.there)}\n\n"
         done.message += f"From {printed.line(found.source)}; it was {printed.line(found.now)}.\n"
         done.commit = objects.write_commit(self.registry.root, tip, files, done.message)
-        promoter.branch = f"update/{found.name}-{(found.there or '')[:40]}"
+        place = self.registry.space.prefix.replace("/", "-")
+        name = f"{place}-{found.name}" if place else found.name
+        promoter.branch = f"update/{name}-{(found.there or '')[:40]}"
         promoter.branch_off(done, tip, "update")
         found.prepared = done
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Any
 
-from gitreg import checker, folders, git, memo
+from gitreg import checker, folders, git, memo, neighbours
 from gitreg.datafiles import values_or_none
 from gitreg.declared import Manifest, RegistryFile
 from gitreg.desired import WantedStay
@@ -40,12 +40,18 @@ class WorkTree(Readable):
     @cached_property
     def file(self) -> RegistryFile:
         """registry.yaml."""
-        return self.head.file if self.bare else read_registry(self.root)
+        return self.head.file if self.bare else read_registry(self.root, self.folder)
 
     @cached_property
     def files(self) -> list[str]:
         """The manifests, relative to the root."""
-        return list(self.head.manifests) if self.bare else manifest_files(self.root, self.file)
+        if self.bare:
+            return list(self.head.manifests)
+        found = manifest_files(self.root, self.file)
+        if self.file.models == RegistryFile.models:  # each lies in a folder of its own
+            return found
+        inner = neighbours.inner(self.root, self.folder or "", found, self.file.ignore)
+        return [file for file in found if not file.startswith(inner)]
 
     @cached_property
     def passed(self) -> tuple[str, ...]:

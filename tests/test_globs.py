@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gitreg.file_search import matching
 from gitreg.globs import Glob
-from gitreg.manifest import matching
 from tests.support import Workshop, run
 
 NAMES = ("a", "b", "ab", "ba.yaml", "model.yaml")

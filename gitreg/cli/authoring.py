@@ -30,12 +30,14 @@ def init(directory: str | None, name: str | None, json_: bool) -> None:
 
     made = starter.init(Path(directory or "."), name)
     if json_:
-        output.print_json({"root": made.root, "made": made.made, "kept": made.kept})
+        output.print_json({"root": made.root, "made": made.made, "kept": made.kept, "added": made.added})
         return
     for file in made.made:
         output.say(f"  made  {file}")
     for file in made.kept:
         output.say(f"  kept  {file}")
+    for file in made.added:
+        output.say(f"  added to  {file}")
     output.say(f"A registry in {made.root}. Next:")
     output.say("  dvc remote add --default NAME URL     where artifacts go")
     output.say("  gitreg new NAME --from PATH           add a model")

@@ -143,11 +143,9 @@ def _named(context: click.Context, incomplete: str) -> Iterable[str]:
 
 def _stages(context: click.Context, incomplete: str) -> list[str]:
     """Stages that have a file, or that a tag names."""
-    from gitreg.git import plain
-
     place = _place(context)
     found = {path.stem for path in (place.root / "stages").glob("*.y*ml") if _NAME.fullmatch(path.stem)}
-    for name in plain.tags(place.root).decode("utf-8", "replace").split("\n"):
+    for name in _tags(place):
         tag = re.search(r"#([a-z][a-z0-9-]*)!?(?:#[0-9]+)?\Z", name)
         if tag:
             found.add(tag[1])
@@ -163,11 +161,20 @@ def _place(context: click.Context) -> Place:
     return places.find("." if address_of(where) else where)
 
 
-def _registered(place: Place) -> set[str]:
+def _tags(place: Place) -> list[str]:
+    """The names of the registry's tags, without their prefix."""
     from gitreg.git import plain
+    from gitreg.repository import Repository
 
+    prefix = Repository(place.root, place.bare, place.prefix).space.prefix
+    start = f"{prefix}=" if prefix else ""
     lines = plain.tags(place.root).decode("utf-8", "replace").split("\n")
-    names = {re.split("[@#]", line[41:], maxsplit=1)[0] for line in lines if "@" in line or "#" in line}
+    names = (line.partition(" ")[2] for line in lines)
+    return [name.removeprefix(start) for name in names if name.startswith(start)]
+
+
+def _registered(place: Place) -> set[str]:
+    names = {re.split("[@#]", name, maxsplit=1)[0] for name in _tags(place) if "@" in name or "#" in name}
     return {name for name in names if _NAME.fullmatch(name)}
 
 
@@ -179,17 +186,14 @@ def _declared(place: Place) -> set[str]:
 
 def _versions(place: Place, model: str) -> list[str]:
     """Registered ones, the highest first."""
-    from gitreg.git import plain
-    from gitreg.names import NAME, parse_tag
+    from gitreg.names import NAME
+    from gitreg.repository import Repository
     from gitreg.versions import order
 
     if not NAME.match(model):
         return []
-    lines = plain.tags(place.root, [model]).decode("utf-8", "replace").split("\n")
-    tags = [parse_tag(line.partition(" ")[2]) for line in lines]
-    gone = {tag.version for tag in tags if tag and tag.kind == "deregister"}
-    found = {tag.version for tag in tags if tag and tag.kind == "register" and tag.version} - gone
-    return sorted((version for version in found if version), key=order, reverse=True)
+    known = Repository(place.root, place.bare, place.prefix).record(model)
+    return sorted(known.registered, key=order, reverse=True)
 
 
 _COMPLETE: dict[str, Complete] = {

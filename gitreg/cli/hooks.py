@@ -17,20 +17,23 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _prefix(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
-    parts = [part for part in value.split("/") if part not in ("", ".")]
-    if value.startswith("/") or ".." in parts:
-        raise click.BadParameter("a folder in the repository, as ml/models", ctx, parameter)
-    return "".join(f"{part}/" for part in parts)
+def _prefixes(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    found = []
+    for value in values:
+        parts = [part for part in value.split("/") if part not in ("", ".")]
+        if value.startswith("/") or ".." in parts:
+            raise click.BadParameter("a folder in the repository, as ml/models", ctx, parameter)
+        found.append("".join(f"{part}/" for part in parts))
+    return tuple(dict.fromkeys(found)) or ("",)
 
 
 WITHIN = click.option(
     "--within",
-    "prefix",
-    default="",
+    "prefixes",
+    multiple=True,
     metavar="FOLDER",
-    callback=_prefix,
-    help="Where registry.yaml is in the repository; by default at its top.",
+    callback=_prefixes,
+    help="Where registry.yaml is in the repository; by default at its top. Repeatable.",
 )
 
 
@@ -44,7 +47,7 @@ def hook() -> None:
 @WITHIN
 @output.in_folder
 @output.as_json
-def pre_receive(prefix: str, json_: bool) -> None:
+def pre_receive(prefixes: tuple[str, ...], json_: bool) -> None:
     """Refuse a push with bad tags; for Git to call.
 
     Reads from standard input what Git gives a pre-receive hook. Exits with 1 to refuse the push, all of it,
@@ -53,8 +56,9 @@ def pre_receive(prefix: str, json_: bool) -> None:
     from gitreg import warden
     from gitreg.warden import hook
 
-    view = warden.View(hook.here(), prefix)
-    _report(warden.judge(view, hook.updates(sys.stdin.buffer)), json_)
+    updates = hook.updates(sys.stdin.buffer)
+    views = [warden.View(hook.here(), prefix) for prefix in prefixes]
+    _report([found for view in views for found in warden.judge(view, updates)], json_)
 
 
 @hook.command("verify-tags")
@@ -86,15 +90,15 @@ def verify_tags(names: tuple[str, ...], remote: str | None, branch: str | None, 
 @WITHIN
 @output.in_folder
 @output.as_json
-def install(folder: Path, prefix: str, json_: bool) -> None:
+def install(folder: Path, prefixes: tuple[str, ...], json_: bool) -> None:
     """Write the hook into a bare repository.
 
     DIR is where others push to. The hook runs with the Python that runs this. One that is there and not
-    gitreg's is left alone.
+    gitreg's is left alone; in gitreg's own, other registries of the repository stay.
     """
     from gitreg.warden import hook
 
-    file = hook.install(folder, prefix)
+    file = hook.install(folder, *prefixes)
     if json_:
         output.print_json({"hook": file})
     else:

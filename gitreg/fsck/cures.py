@@ -38,11 +38,18 @@ class Cures:
         here: name -> object id of each tag of this repository.
         there: the same for the remote; None where it is not known.
         now: seconds since 1970.
+        prefix: what the names of the registry's tags begin with.
     """
 
     def __init__(
-        self, remote: str | None, here: Mapping[str, str], there: Mapping[str, str] | None, now: int
+        self,
+        remote: str | None,
+        here: Mapping[str, str],
+        there: Mapping[str, str] | None,
+        now: int,
+        prefix: str = "",
     ) -> None:
+        self.prefix = prefix
         self.remote = quoted(remote or "origin")
         self.here, self.there, self.now = here, there, now
         self._last: dict[str, tuple[int, int]] = {}
@@ -104,7 +111,7 @@ class Cures:
         soon = moment >= self.now - _AT_ONCE
         counter, moment = counter + 1, max(self.now, moment + 1)
         self._last[known.name] = counter, moment
-        name = str(TagName(known.name, kind, version, stage, counter))
+        name = str(TagName(known.name, kind, version, stage, counter, self.prefix))
         # Git dates the tag when it is written, which is late enough but for a tag of the same second.
         date = f"GIT_COMMITTER_DATE='@{moment} +0000' " if soon else ""
         steps = [f"{date}git tag -a -m {quoted(message)} {quoted(name)} {commit}"]

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitreg import history
+from gitreg import history, ownership
 from gitreg.errors import Outside
 from gitreg.fsck.cures import Cures
-from gitreg.git import must, objects, refs
+from gitreg.git import must, objects, plain, refs
 from gitreg.ledger import Ledger, Seen
-from gitreg.names import is_like_a_tag
 from gitreg.recorded import ModelRecord, OddTag, Tag
+from gitreg.tagspace import prefix_of
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
 
 _TAGGER = re.compile(rb"[^<>\n]*<[^<>\n]*> ([0-9]+) [+-]([0-9]{2})[0-9]{2}\Z")
+_COMMIT = re.compile(rb"object ([0-9a-f]+)\ntype commit\n")
 _END_OF_9999 = 253_402_214_400  # Python's dates, and so GTO's, end there; a day less for time zones
 
 
@@ -109,7 +110,8 @@ class Evidence:
     def __post_init__(self) -> None:
         self.good = {tag.name: tag for tag in self.tags}
         self.here = {tag.name: tag.oid for tag in self.tags} | {odd.name: odd.oid for odd in self.odd}
-        self.cures = Cures(self.remote, self.here, self.there, self.now)
+        self.space = self.registry.space
+        self.cures = Cures(self.remote, self.here, self.there, self.now, self.space.prefix)
         # Object id -> the first tag that names it as the one before: that is what makes the chain.
         self.namers: dict[str, str] = {}
         for tag in self.tags:
@@ -134,7 +136,7 @@ def gather(registry: Registry, remote: str | None) -> Evidence:
         Outside: Git cannot read its own references.
     """
     assert registry.git_folder
-    tags, odd = refs.tags(registry.root)
+    tags, odd, foreign = _own(registry)
     said_of: dict[str, Said] = {}
     for tag in tags:
         _keep(registry, tag.oid, said_of, tag.says.kind == "register")
@@ -147,15 +149,68 @@ def gather(registry: Registry, remote: str | None) -> Evidence:
     silent: Outside | None = None
     if name:
         try:
-            there = _listed(registry, name)
+            there = _listed(registry, name, {t.name for t in tags} | {o.name for o in odd}, foreign)
         except Outside as error:
             silent = error
     ledger = Ledger(registry.git_folder / "gitreg")
     shallow = refs.is_shallow(registry.root)
     records = history.by_model(tags, odd)
-    return Evidence(
-        registry, tags, odd, records, said_of, ledger, ledger.seen(), name, there, silent, shallow
-    )
+    here = {tag.name for tag in tags} | {one.name for one in odd}
+    seen = _seen(registry, ledger.seen(), here, foreign)
+    return Evidence(registry, tags, odd, records, said_of, ledger, seen, name, there, silent, shallow)
+
+
+def _own(registry: Registry) -> tuple[list[Tag], list[OddTag], set[str]]:
+    """The registry's tags, those that are like them, and the names of those that are another registry's."""
+    space = registry.space
+    tags, odd = refs.tags(registry.root, None, space)
+    owner = ownership.Owner(registry.root, space)
+    light = [Tag(o.name, o.oid, o.oid, 0, o.says) for o in odd if o.says and o.kind == "lightweight"]
+    foreign = owner.foreign([*tags, *light])
+    if space.prefix:
+        foreign |= {one.name for one in odd if not one.name.startswith(f"{space.prefix}=")}
+    elif not owner.alone:
+        models = {tag.says.model for tag in tags if tag.name not in foreign}
+        foreign |= {o.name for o in odd if o.says is None and re.split("[@#]", o.name)[0] not in models}
+    odd += _strays(registry, owner)
+    mine = [tag for tag in tags if tag.name not in foreign]
+    return mine, [one for one in odd if one.name not in foreign], foreign
+
+
+def _strays(registry: Registry, owner: ownership.Owner) -> list[OddTag]:
+    """Tags with the prefix of no registry that make GTO fail, so that somebody is told of them."""
+    from gitreg.fsck import gto
+
+    raw = plain.tags(registry.root)
+    if b"=" not in raw or b"@created" not in raw:
+        return []
+    lines = (line.partition(" ") for line in raw.decode("utf-8", "surrogateescape").split("\n"))
+    return [
+        OddTag(name, oid, "unparsable")
+        for oid, _, name in lines
+        if (prefix := prefix_of(name))
+        and prefix != registry.space.folder
+        and prefix not in owner.others
+        and gto.fails_on(name, None)
+    ]
+
+
+def _seen(
+    registry: Registry, seen: Mapping[str, Seen], here: Collection[str], foreign: Collection[str]
+) -> dict[str, Seen]:
+    """What was seen of this registry's tags: the ledger is that of all registries of a repository."""
+    space = registry.space
+    kept = {name: one for name, one in seen.items() if space.concerns(name) and name not in foreign}
+    gone: list[Tag] = []
+    for name, one in kept.items():
+        says = space.parse(name)
+        if name not in here and says and not says.prefix:
+            raw = registry.reader.read(one.oid)
+            found = _COMMIT.match(raw[1]) if raw else None
+            if found:
+                gone.append(Tag(name, one.oid, found[1].decode(), 0, says))
+    others = ownership.Owner(registry.root, space).foreign(gone) if gone else set()
+    return {name: one for name, one in kept.items() if name not in others}
 
 
 def _keep(registry: Registry, oid: str, found: dict[str, Said], registers: bool) -> None:
@@ -166,17 +221,26 @@ def _keep(registry: Registry, oid: str, found: dict[str, Said], registers: bool)
             found[oid] = one
 
 
-def _listed(registry: Registry, remote: str) -> dict[str, str]:
-    """The tags of a remote that use a registry's signs.
+def _listed(
+    registry: Registry, remote: str, own: Collection[str], foreign: Collection[str]
+) -> dict[str, str]:
+    """The tags of a remote that may be this registry's.
+
+    Args:
+        own, foreign: names of tags that are here: this registry's, and others'.
 
     Raises:
         Outside: it cannot be reached.
     """
     listed = must(registry.root, ["ls-remote", "--quiet", "--tags", "--end-of-options", remote])
     found = {}
+    space = registry.space
+    start = f"{space.prefix}=" if space.prefix else ""
     for line in listed.split("\n"):
         oid, _, full = line.partition("\t")
         name = full.removeprefix("refs/tags/")
-        if full and not name.endswith("^{}") and is_like_a_tag(name):
+        if not full or name.endswith("^{}") or name in foreign:
+            continue
+        if name in own or (name.startswith(start) and space.concerns(name)):
             found[name] = oid
     return found

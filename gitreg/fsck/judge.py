@@ -113,7 +113,8 @@ class Judge:
             text = f"{name} records nothing: it is a tag {odd.kind}, not of a commit"
             self.findings.append(Finding("tag not of a commit", "warning", text, delete))
         else:
-            ours = re.split("[@#]", odd.name)[0] in self.evidence.records
+            prefix = f"{self.evidence.space.folder}="
+            ours = re.split("[@#]", odd.name.removeprefix(prefix))[0] in self.evidence.records
             text = f"{name} records nothing, for GTO and for gitreg"
             if gto.reads(odd.name):
                 text = f"{name} is read by GTO and not by gitreg, so they disagree"

@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterator
 
 from gitreg.fsck.cures import full, quoted
 from gitreg.fsck.evidence import Evidence, said
-from gitreg.names import parse_tag
 from gitreg.reports import Finding
 
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
@@ -57,7 +56,7 @@ class Moved:
         for oid, namer in sorted(gone.items(), key=lambda pair: evidence.good[pair[1]].time):
             raw = evidence.registry.reader.read(oid)
             known = said(raw[1], False) if raw else None
-            says = parse_tag(known.name) if known else None
+            says = evidence.space.parse(known.name) if known else None
             if not known or not says or says.model != evidence.good[namer].says.model:
                 self._lost[oid] = namer
             elif known.name in self._named or self._vouched(known.name, evidence.good[namer].time):
@@ -72,7 +71,7 @@ class Moved:
         return namer is not None and evidence.good[namer].time < before
 
     def _one(self, name: str) -> Iterator[Finding]:
-        says, right = parse_tag(name), self._known(name)
+        says, right = self.evidence.space.parse(name), self._known(name)
         if says is None or right is None:
             return
         if self._private(name, right):
@@ -222,7 +221,9 @@ class Moved:
                 evidence.cures.push(names),
             )
         mended = {*evidence.here, *self.right}
-        theirs = [name for name in sorted(evidence.there) if parse_tag(name) and name not in mended]
+        theirs = [
+            name for name in sorted(evidence.there) if evidence.space.parse(name) and name not in mended
+        ]
         if theirs:
             yield Finding(
                 "tag not fetched",

@@ -8,13 +8,14 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from gitreg import printed
 from gitreg.errors import Outside
 from gitreg.git import command_line, sealed
+from gitreg.tagspace import Space
 
 _FORMAT = "--format=%(objectname) %(refname:strip=2)"
 _CHUNK = 1 << 20
@@ -62,17 +63,16 @@ def place(root: Path) -> Place | None:
     return Place(Path(folder), prefix)
 
 
-def tags(root: Path, models: Iterable[str] | None = None) -> bytes:
+def tags(root: Path, models: Iterable[str] | None = None, space: Space | None = None) -> bytes:
     """A line for each tag, sorted by name: its object's id, a space, its name. No object is read.
 
     Args:
         models: only the tags of these.
+        space: the names that their tags may have.
     """
-    patterns = ["refs/tags/"]
-    if models is not None:
-        patterns = [f"refs/tags/{name}{sign}*" for name in models for sign in "@#"]
-        if not patterns:
-            return b""
+    patterns = (space or Space()).patterns(models)
+    if not patterns:
+        return b""
     done = _run(root, ["for-each-ref", _FORMAT, *patterns])
     if done.returncode:
         raise Outside(f"git for-each-ref: {printed.said(done.stderr.decode('utf-8', 'replace'))}")
@@ -135,13 +135,22 @@ def sizes(root: Path, names: Sequence[str]) -> list[tuple[str, int] | None]:
 
 def blobs(root: Path, paths: Sequence[tuple[str, str]]) -> set[str]:
     """The ids of files by (commit, path), from trees alone: a clone may lack the files themselves."""
-    folders = {(commit, path.rpartition("/")[0]) for commit, path in paths}
+    return set(blobs_at(root, paths).values())
+
+
+def blobs_at(root: Path, paths: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """(commit, path) -> the id of that file, of those that there are; from trees alone."""
+    folders = dict.fromkeys((commit, path.rpartition("/")[0]) for commit, path in paths)
     trees = [f"{commit}:{folder}" for commit, folder in folders]
     found: dict[tuple[str, str], dict[str, str]] = {}
     for one, said in zip(folders, objects(root, trees, _MOST_TREE), strict=True):
         found[one] = dict(_entries(said.data)) if said and said.kind == "tree" else {}
-    named = ((commit, *path.rpartition("/")[::2]) for commit, path in paths)
-    return {oid for commit, folder, name in named if (oid := found[commit, folder].get(name))}
+    named = ((commit, path, *path.rpartition("/")[::2]) for commit, path in paths)
+    return {
+        (commit, path): oid
+        for commit, path, folder, name in named
+        if (oid := found[commit, folder].get(name))
+    }
 
 
 def _entries(tree: bytes) -> Iterator[tuple[str, str]]:

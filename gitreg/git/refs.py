@@ -11,23 +11,24 @@ from typing import NamedTuple
 from gitreg import printed
 from gitreg.errors import Outside, Refused
 from gitreg.git import client, must, plain, run, setting
-from gitreg.names import is_like_a_tag, parse_tag
 from gitreg.recorded import OddTag, Tag
+from gitreg.tagspace import GUARD, Space
 
 # `type`, `object` and `tag` are what the tag itself says: Git need not look at 115,000 commits for them.
 _FIELDS = "refname:strip=2", "objecttype", "objectname", "type", "object", "tag", "taggerdate:unix"
 _FORMAT = "%00".join(f"%({field})" for field in _FIELDS)
-# One per model, moved with every push of its tags: two pushes at once cannot both succeed, though the
-# names of their tags differ. It can be deleted at any time.
-GUARD = "refs/gitreg/models/"
+_OWN = Space()
+__all__ = ["GUARD"]
 
 
-def tags(root: Path, models: Iterable[str] | None = None) -> tuple[list[Tag], list[OddTag]]:
-    """The registry's tags, or those of some models; and those that are like them and record nothing."""
+def tags(
+    root: Path, models: Iterable[str] | None = None, space: Space = _OWN
+) -> tuple[list[Tag], list[OddTag]]:
+    """The tags that may be a registry's, or some models'; and those that are like them and record nothing."""
     good: list[Tag] = []
     odd: list[OddTag] = []
-    for line in listed(root, models):
-        found = read(line)
+    for line in listed(root, models, space):
+        found = read(line, space)
         if isinstance(found, Tag):
             good.append(found)
         elif found is not None:
@@ -35,24 +36,22 @@ def tags(root: Path, models: Iterable[str] | None = None) -> tuple[list[Tag], li
     return good, odd
 
 
-def listed(root: Path, models: Iterable[str] | None = None) -> Iterator[str]:
+def listed(root: Path, models: Iterable[str] | None = None, space: Space = _OWN) -> Iterator[str]:
     """A line for each tag of the repository, or of some models, sorted by name; for `read`."""
-    patterns = ["refs/tags/"]
-    if models is not None:
-        patterns = [f"refs/tags/{name}{sign}*" for name in models for sign in "@#"]
+    patterns = space.patterns(models)
     return plain.lines(root, ["for-each-ref", f"--format={_FORMAT}", *patterns]) if patterns else iter(())
 
 
-def read(line: str) -> Tag | OddTag | None:
-    """What a line of `listed` says; None where the tag is nothing like a registry's."""
+def read(line: str, space: Space = _OWN) -> Tag | OddTag | None:
+    """What a line of `listed` says; None where the tag is nothing like one of the registry's."""
     name, kind, oid, target, commit, own, moment = line.split("\0")
-    says = parse_tag(name)
+    says = space.parse(name)
     if says is None:
-        return OddTag(name, oid, "unparsable") if is_like_a_tag(name) else None
+        return OddTag(name, oid, "unparsable") if space.concerns(name) else None
     if target != "commit":
-        return OddTag(name, oid, "lightweight" if kind == "commit" else f"of a {target or kind}")
+        return OddTag(name, oid, "lightweight" if kind == "commit" else f"of a {target or kind}", says)
     if own != name:  # GTO goes by the name in the object
-        return OddTag(name, oid, "renamed")
+        return OddTag(name, oid, "renamed", says)
     return Tag(name, oid, commit, int(moment or 0), says)
 
 
@@ -166,8 +165,11 @@ class Listed(NamedTuple):
     tip: str | None
 
 
-def fetch(root: Path, remote: str, branch: str) -> Listed:
+def fetch(root: Path, remote: str, branch: str, space: Space = _OWN) -> Listed:
     """Get the registry's tags from a remote, and a branch. No tag of ours is ever changed or removed.
+
+    Args:
+        space: the names that its tags may have; those of other registries stay as they are.
 
     Raises:
         Outside: the remote cannot be reached.
@@ -176,10 +178,13 @@ def fetch(root: Path, remote: str, branch: str) -> Listed:
     from gitreg.git.transactions import check_alive, journal
 
     for _ in range(20):
-        there = _list(root, remote, branch)
+        there = _list(root, remote, branch, space)
         listed = must(root, ["for-each-ref", "--format=%(objectname) %(refname:strip=2)", "refs/tags/"])
         here = {name: at for at, _, name in (line.partition(" ") for line in listed.split("\n"))}
-        moved = sorted(name for name, at in there.tags.items() if here.get(name, at) != at)
+        mine = f"{space.prefix}=" if space.prefix else ""
+        moved = sorted(
+            name for name, at in there.tags.items() if name.startswith(mine) and here.get(name, at) != at
+        )
         if moved:
             raise Refused(
                 f"tags that are not the same on {remote} and here: {', '.join(moved)}",
@@ -205,16 +210,16 @@ def fetch(root: Path, remote: str, branch: str) -> Listed:
     raise _unreachable(remote, ran.err)
 
 
-def _list(root: Path, remote: str, branch: str) -> Listed:
-    asked = ["refs/tags/*", f"{GUARD}*", f"refs/heads/{branch}"]
+def _list(root: Path, remote: str, branch: str, space: Space) -> Listed:
+    asked = ["refs/tags/*", f"{space.guard('')}*", f"refs/heads/{branch}"]
     ran = run(root, ["ls-remote", "--quiet", "--refs", "--end-of-options", remote, *asked])
     if ran.code:
         raise _unreachable(remote, ran.err)
     pairs = [line.split("\t") for line in ran.out.split("\n") if line]
     tags = {name.removeprefix("refs/tags/"): at for at, name in pairs if name.startswith("refs/tags/")}
     return Listed(
-        {name: at for name, at in tags.items() if is_like_a_tag(name)},
-        {name.removeprefix(GUARD): at for at, name in pairs if name.startswith(GUARD)},
+        {name: at for name, at in tags.items() if space.concerns(name)},
+        {model: at for at, name in pairs if (model := space.guarded(name))},
         next((at for at, name in pairs if name == f"refs/heads/{branch}"), None),
     )
 

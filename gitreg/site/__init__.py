@@ -88,7 +88,7 @@ def _is_made(place: Folder, name: str, keys: Mapping[str, str]) -> bool:
 def _keys(catalog: Catalog, pages: Pages) -> dict[str, str]:
     """model -> digest of all that its pages are made from: its tags, which name its commits, and the rest."""
     common = json.dumps(pages.key(), sort_keys=True, default=str)
-    groups = indexer.grouped(plain.tags(catalog.root))
+    groups = indexer.grouped(plain.tags(catalog.root), catalog.space)
     said = {name: f"{common}\n{indexer.digest_of(lines)}" for name, lines in groups.items()}
     return {name: hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() for name, text in said.items()}
 

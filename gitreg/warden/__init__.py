@@ -41,8 +41,9 @@ from typing import NamedTuple
 
 from gitreg import history
 from gitreg.errors import Refused
-from gitreg.names import NAME_RULE, is_like_a_tag, parse_tag
+from gitreg.names import NAME_RULE, is_like_a_tag
 from gitreg.recorded import Tag
+from gitreg.tagspace import prefix_of
 from gitreg.warden.deeds import Case, Deeds, Wrong, moment
 from gitreg.warden.view import TAGS, Update, View, nothing
 
@@ -141,14 +142,19 @@ class Warden:
     def __init__(self, view: View, updates: Sequence[Update], now: int | None, standing: bool) -> None:
         self.view, self.standing = view, standing
         self.now = int(time.time()) if now is None else now
-        self.updates = [update for update in updates if concerns(update.ref)]
+        self.branch, self.tip = view.tip(updates)
+        view.settle(self.tip)
+        like = [update for update in updates if concerns(update.ref)]
+        self.updates = [update for update in like if view.concerns(update.ref, self.tip)]
         self.found: dict[str, list[Finding]] = {update.ref: [] for update in self.updates}
         self.kinds = view.kinds(oid for u in self.updates for oid in (u.old, u.new) if not nothing(oid))
-        self.branch, self.tip = view.tip(updates)
         self.deeds = Deeds(view, self.branch, self.tip, self.now)
 
     def judge(self) -> list[Finding]:
         """What is wrong, in the order of the push."""
+        clash = self.view.clash(self.tip) if self.updates else None
+        if clash:
+            return [Finding(update.ref, f"cannot be judged: {clash}") for update in self.updates]
         pushed: dict[str, list[Tag]] = defaultdict(list)
         for tag in self._merged([tag for update in self.updates if (tag := self._read(update))]):
             pushed[tag.says.model].append(tag)
@@ -168,7 +174,7 @@ class Warden:
         if not nothing(update.old):
             self._lost(update)
             return None
-        says = parse_tag(name)
+        says = self.view.space.parse(name)
         write = f"git tag -a -m MESSAGE {shlex.quote(name)} COMMIT"
         kind, raw = self.kinds.get(update.new), self.view.reader.read(update.new)
         read = _TAG.match(raw[1]) if raw and kind == "tag" else None
@@ -177,7 +183,11 @@ class Warden:
             text = "a tag of GTO's that GTO cannot read: while it is there, `gto show` fails for everybody"
             self._wrong(ref, text, _EXAMPLES)
         elif says is None:
-            self._wrong(ref, "not a registry tag, though its name has '@' or '#'", _EXAMPLES)
+            text = "not a registry tag, though its name has '@' or '#'"
+            prefix = prefix_of(name)
+            if prefix and prefix != self.view.space.folder:
+                text += f": no registry lies in {prefix}"
+            self._wrong(ref, text, _EXAMPLES)
         elif kind != "tag":
             text = "lightweight" if kind == "commit" else f"of a {kind or 'missing object'}"
             self._wrong(ref, f"{text}; registry tags are annotated: they say by whom, when and why", write)
@@ -194,7 +204,7 @@ class Warden:
 
     def _lost(self, update: Update) -> None:
         """A tag that is moved or deleted."""
-        ref, says = update.ref, parse_tag(update.ref.removeprefix(TAGS))
+        ref, says = update.ref, self.view.space.parse(update.ref.removeprefix(TAGS))
         if not nothing(update.new):
             text = f"registry tags are never moved; it stays at {update.old[:12]}"
             back = shlex.quote(f"+{ref}:{ref}")

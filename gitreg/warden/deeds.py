@@ -120,7 +120,7 @@ class Deeds:
     # Versions -----------------------------------------------------------------------------------
 
     def _register(self, case: Case) -> Wrong:
-        tag, (model, _, version, *_) = case.tag, case.tag.says
+        tag, model, version = case.tag, case.tag.says.model, case.tag.says.version
         assert version
         if not is_valid(version, self.policy.scheme):
             yield f"'{version}' is not a version of the scheme: {RULES[self.policy.scheme]}", None

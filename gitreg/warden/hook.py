@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import sys
@@ -42,17 +43,29 @@ def here() -> Path:
     return folder
 
 
-def command(prefix: str = "") -> str:
+def command(*prefixes: str) -> str:
     """The shell command of the hook, by the Python that runs this."""
-    within = f" --within {shlex.quote(prefix)}" if prefix else ""
+    known = prefixes if any(prefixes) else ()
+    within = "".join(f" --within {shlex.quote(prefix or '.')}" for prefix in known)
     return f"{shlex.quote(sys.executable)} -m gitreg hook {NAME}{within}"
 
 
-def install(folder: Path, prefix: str = "") -> Path:
+def _installed(file: Path) -> list[str]:
+    """The registries that a hook is for already, each as `command` takes it."""
+    line = file.read_text("utf-8", "replace").splitlines()[-1:]
+    words = shlex.split(line[0]) if line else []
+    if NAME not in words:
+        return []
+    given = [word for before, word in itertools.pairwise(words) if before == "--within"]
+    return ["" if one == "." else f"{one.rstrip('/')}/" for one in given] or [""]
+
+
+def install(folder: Path, *prefixes: str) -> Path:
     """Write the hook into a bare repository, or anew what was written so before; its file.
 
     Args:
-        prefix: the registry's folder in the repository; empty for its top.
+        prefixes: folders of registries in the repository; empty for its top, as without any. Those that the
+            hook is for already stay.
 
     Raises:
         Refused: there is no bare repository, its hooks are elsewhere, or another hook is there.
@@ -72,10 +85,13 @@ def install(folder: Path, prefix: str = "") -> Path:
     file = root / "hooks" / NAME
     ours = file.is_file() and not file.is_symlink() and MARK in file.read_text("utf-8", "replace")
     if os.path.lexists(file) and not ours:
-        hint = f"have it run this too, with the same standard input: {command(prefix)}"
+        hint = f"have it run this too, with the same standard input: {command(*prefixes)}"
         raise Refused(f"{file} is there, and not gitreg's", hint)
+    wanted = prefixes or ("",)
+    if ours:
+        wanted = tuple(dict.fromkeys([*_installed(file), *wanted]))
     fresh = file.with_name(f".{NAME}.{os.getpid()}")
-    folders.write(fresh, f"#!/bin/sh\n{MARK}\nexec {command(prefix)}\n".encode("utf-8", "surrogateescape"))
+    folders.write(fresh, f"#!/bin/sh\n{MARK}\nexec {command(*wanted)}\n".encode("utf-8", "surrogateescape"))
     fresh.chmod(0o755)
     os.replace(fresh, file)
     return file

@@ -7,15 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from gitreg import git
+from gitreg import git, neighbours, ownership
 from gitreg.declared import Manifest
 from gitreg.errors import Refused
-from gitreg.git import refs
+from gitreg.git import objects, refs
 from gitreg.globs import Glob
+from gitreg.manifest import REGISTRY_FILE
 from gitreg.memo import Memo
 from gitreg.recorded import Tag
 from gitreg.repository import Repository
 from gitreg.snapshot import Manifested, Snapshot
+from gitreg.tagspace import Space, prefix_of
 
 TAGS = "refs/tags/"
 _MANY = 1000  # models whose tags are asked for one by one: a command line is not endless
@@ -49,7 +51,8 @@ class View(Repository):
     ) -> None:
         super().__init__(root)
         self.prefix, self.remote, self.branch = prefix, remote, branch
-        self.space = f"refs/remotes/{remote}/" if remote else "refs/heads/"
+        self.heads = f"refs/remotes/{remote}/" if remote else "refs/heads/"
+        self.absent = False
         self._manifests: dict[tuple[str, str], Manifest | None] = {}
         self._named: dict[str, dict[str, Manifested]] = {}
 
@@ -97,7 +100,8 @@ class View(Repository):
         """The tags of some models, but for some references."""
         left_out = set(besides)
         found: dict[str, list[Tag]] = {model: [] for model in models}
-        for tag in refs.tags(self.root, models if len(models) < _MANY else None)[0]:
+        named, _ = refs.tags(self.root, models if len(models) < _MANY else None, self.space)
+        for tag in ownership.divided(self.root, self.space, named)[0]:
             if tag.says.model in found and TAGS + tag.name not in left_out:
                 found[tag.says.model].append(tag)
         return found
@@ -108,10 +112,43 @@ class View(Repository):
         said = "".join(f"{commit}\n" for commit in (*sorted(asked), f"^{tip}")).encode()
         return asked & set(git.must(self.root, ["rev-list", "--stdin"], said).split("\n")) if asked else set()
 
+    def settle(self, tip: str | None) -> None:
+        """Learn from the files of a commit which names of tags are this registry's, and which are others'."""
+        folder = self.prefix.removesuffix("/")
+        file = f"{self.prefix}{REGISTRY_FILE}"
+        found = self.reader.read(f"{tip}:{file}") if tip else None
+        if found:
+            self.space = Space(folder, neighbours.prefix_in(found[1], folder))
+        else:  # it is not there yet, or not any more, and what has no prefix is another's
+            self.absent = bool(tip and self._others(tip, ()))
+
+    def concerns(self, ref: str, tip: str | None) -> bool:
+        """Whether a tag is one for this registry to judge: its own, or nobody's if it has no prefix."""
+        name = ref.removeprefix(TAGS)
+        prefix, space = prefix_of(name), self.space
+        if self.absent:
+            return bool(prefix) and prefix == space.folder
+        if space.prefix or not prefix or prefix == space.folder:
+            return name.startswith(f"{space.prefix}=" if space.prefix else "")
+        return tip is None or self.reader.read(f"{tip}:{prefix}/{REGISTRY_FILE}") is None
+
+    def clash(self, tip: str | None) -> str | None:
+        """Why tags without a prefix cannot be judged: another registry writes such ones too."""
+        if tip is None or self.space.prefix:
+            return None
+        found = self.reader.read(f"{tip}:{self.prefix}{REGISTRY_FILE}")
+        ignored = neighbours.ignored_in(found[1]) if found else ()
+        problem = neighbours.clash(self.space.folder, "", self._others(tip, ignored))
+        return problem.message if problem else None
+
+    def _others(self, tip: str, ignored: Sequence[str]) -> list[neighbours.Neighbour]:
+        folders = neighbours.folders(objects.tree(self.root, tip), self.prefix.removesuffix("/"), ignored)
+        return neighbours.at(self.root, tip, folders)
+
     def tip(self, updates: Sequence[Update]) -> tuple[str, str | None]:
         """The default branch and its last commit after a push; None when it has none."""
         branch = self.branch or self._head()
-        ref = self.space + branch
+        ref = self.heads + branch
         old = self.oids([ref]).get(ref)
         new = next((update.new for update in updates if update.ref == ref), None)
         # A branch that is rewritten may be refused after the tags were let in: its old tip counts.
@@ -121,13 +158,13 @@ class View(Repository):
 
     def _head(self) -> str:
         """The name of the default branch. Read in full: a tag `main` makes Git's short names ambiguous."""
-        here = self.space == "refs/heads/"
-        ran = git.run(self.root, ["symbolic-ref", "--quiet", "HEAD" if here else f"{self.space}HEAD"])
+        here = self.heads == "refs/heads/"
+        ran = git.run(self.root, ["symbolic-ref", "--quiet", "HEAD" if here else f"{self.heads}HEAD"])
         if ran.code == 0:
-            return ran.out.removeprefix(self.space)
-        usual = [f"{self.space}{name}" for name in ("main", "master")]
+            return ran.out.removeprefix(self.heads)
+        usual = [f"{self.heads}{name}" for name in ("main", "master")]
         found = next(iter(self.oids(usual)), "") or git.run(self.root, ["symbolic-ref", "-q", "HEAD"]).out
-        return found.removeprefix(self.space).removeprefix("refs/heads/") or "main"
+        return found.removeprefix(self.heads).removeprefix("refs/heads/") or "main"
 
     def manifest(self, tag: Tag) -> Manifest | None:
         """The valid manifest of the model at the commit of a tag that registers a version, or None."""
