@@ -193,7 +193,7 @@ def _judge(kind: str, parts: Parts, outcome: isolation.Outcome, built: Built) ->
     """Take what came of a test into the report."""
     if outcome.error:
         raise failure(parts, outcome)
-    found = answer_warnings(parts.schema, outcome.answers)
+    found = [*outcome.warnings, *answer_warnings(parts.schema, outcome.answers)]
     built.warnings.extend(w for w in found if w not in built.warnings)
     if kind == "raw" or not built.answers:
         built.answers = outcome.answers
@@ -297,6 +297,7 @@ def failed(name: str, kind: str, outcome: isolation.Outcome) -> ModelFailed:
         text += printed.block(outcome.traceback.rstrip().splitlines()[-12:])
     if outcome.printed.strip():
         text += printed.block(["the model printed:", *outcome.printed.rstrip().splitlines()[-8:]])
+    text += printed.block(f"warning: {warning}" for warning in outcome.warnings)
     hint = None
     if "ModuleNotFoundError" in (outcome.error or "") or "ImportError" in (outcome.error or ""):
         flavor = flavors.FLAVORS.get(kind)

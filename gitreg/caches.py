@@ -21,6 +21,7 @@ FOLDERS = {
     "artifacts": "artifacts that were asked for",
     "packages": "raw packages of versions that were loaded",
     "versions": "which package a version is in",
+    "environments": "Python environments with what models require",
     "locks": "empty files that processes lock",
     "scratch": "what is laid out for a moment",
 }
@@ -82,11 +83,12 @@ def is_offline(said: bool | None = None) -> bool:
 
 
 @contextmanager
-def locked(file: Path, seconds: float) -> Iterator[bool]:
+def locked(file: Path, seconds: float, shared: bool = False) -> Iterator[bool]:
     """Hold a lock that ends with this process, however it ends.
 
     Args:
         seconds: how long to wait for it.
+        shared: others may hold it, too, if they share it as well.
 
     Yields:
         Whether it is held.
@@ -95,7 +97,7 @@ def locked(file: Path, seconds: float) -> Iterator[bool]:
         until = time.monotonic() + seconds
         while True:
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > until:

@@ -15,10 +15,11 @@ from gitreg.declared import Named, RegistryFile
 from gitreg.errors import Problem
 from gitreg.gather import Content, content_of, gather
 from gitreg.git import discovery
-from gitreg.manifest import REGISTRY_FILE, read_stage, read_yaml
+from gitreg.manifest import REGISTRY_FILE, read_manifest, read_stage, read_yaml
 from gitreg.names import did_you_mean
 from gitreg.reports import CheckReport, advice
 from gitreg.store import Store
+from gitreg.virtualenvs import Unreachable
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
@@ -90,6 +91,34 @@ def check_models(
         )
 
 
+def check(
+    registry: Registry,
+    references: Sequence[str],
+    run: bool,
+    timeout: float | None,
+    progress: Callable[[str], None] | None,
+) -> CheckReport:
+    """Find everything that is wrong with a registry; see `Registry.check`."""
+    from gitreg import doors, rules
+
+    files = registry.chosen(references)
+    report = CheckReport(len(files))
+    found = examine(registry, files, report, run, timeout, progress)
+    names = [one.named for one in found if one.named]
+    if references:
+        names = [n for f in registry.files if (n := read_manifest(registry.root, f).named)]
+    report.problems += check_names(names)
+    report.problems += demands.mistakes(registry.root, registry.file.require)
+    report.problems += rules.check_neighbours(registry)
+    report.problems += rules.check_stays(registry, {one.name: one.file for one in names})
+    report.problems += rules.check_versions(registry, found)
+    report.problems += doors.mistakes(
+        registry.root, {c.named.name: c.artifact for c in found if c.named and c.artifact}
+    )
+    report.problems = sorted_problems(report.problems)
+    return report
+
+
 def examine(
     registry: Registry,
     files: Sequence[str],
@@ -119,7 +148,12 @@ def examine(
         if progress:
             progress(one.named.name if one.named else one.file)
     for file in runnable:
-        report.problems += registry.workbench.run_samples(file, timeout)
+        try:
+            report.problems += registry.workbench.run_samples(file, timeout)
+        except Unreachable as error:
+            problem = Problem(file, 0, 0, "", error.message)
+            report.problems.append(problem)
+            report.outside.add(problem)
     return found
 
 

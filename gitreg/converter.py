@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, folders, isolation, outputs, scaffold
-from gitreg.declared import CUSTOM_PYTHON, Batching
+from gitreg import builder, flavors, folders, isolation, outputs, scaffold
+from gitreg.declared import CUSTOM_PYTHON, Artifact, Batching
 from gitreg.errors import ModelFailed, NotSupported, Refused
 from gitreg.model import DataType, ModelSchema
 from gitreg.packages import Parts, content_digest
@@ -99,10 +99,11 @@ def convert(registry: Registry, reference: str, asked: Asked, timeout: float | N
     with registry.holding(reference) as (held, model), registry.scratch() as place:
         parts, manifest = held.workbench.parts(model)
         _refuse(parts)
-        conditions = held.workbench.conditions(timeout)
-        onnx = place / f"{parts.name}.onnx"
-        originals = _original(parts, place, onnx, asked.opset, conditions)
-        others = _answers_of(parts, onnx, place, conditions)
+        onnx, other = place / f"{parts.name}.onnx", _as_onnx(parts)
+        with held.workbench.testing(parts, timeout, _converters()) as conditions:
+            originals = _original(parts, place, onnx, asked.opset, conditions)
+        with held.workbench.testing(other, timeout) as conditions:
+            others = _answers_of(other, onnx, place, conditions)
         done = Converted(parts.name, parts.version, len(parts.samples), [])
         assert parts.schema
         done.differences = differences(parts.schema, originals, others, asked)
@@ -145,6 +146,21 @@ def _refuse(parts: Parts) -> None:
         )
 
 
+def _converters() -> list[str]:
+    """What gitreg's own extra for `convert` installs."""
+    from importlib.metadata import requires
+
+    from packaging.requirements import Requirement
+
+    found = map(Requirement, requires("gitreg") or ())
+    markers = [(one, one.marker) for one in found if one.marker]
+    return [
+        f"{one.name}{one.specifier}"
+        for one, marker in markers
+        if marker.evaluate({"extra": "convert"}) and not marker.evaluate({"extra": ""})
+    ]
+
+
 def _original(
     parts: Parts, place: Path, onnx: Path, opset: int | None, conditions: isolation.Conditions
 ) -> Sequence[Mapping[str, Array]]:
@@ -167,19 +183,25 @@ def _original(
     return outcome.answers
 
 
-def _answers_of(
-    parts: Parts, onnx: Path, place: Path, conditions: isolation.Conditions
-) -> Sequence[Mapping[str, Array]]:
-    """What ONNX Runtime answers to the same samples."""
+def _as_onnx(parts: Parts) -> Parts:
+    """The same model as ONNX, but for its artifact."""
     assert parts.schema
-    other = Parts(
+    return Parts(
         name=parts.name,
         type="onnx",
-        artifact=builder.local_artifact(onnx),
+        artifact=Artifact(""),
         schema=ModelSchema(parts.schema.input_schema, []),
         samples=parts.samples,
+        requirements=flavors.FLAVORS["onnx"].requirements,
         batching=Batching(parts.batching.max_batch_size > 0, parts.batching.max_batch_size),
     )
+
+
+def _answers_of(
+    other: Parts, onnx: Path, place: Path, conditions: isolation.Conditions
+) -> Sequence[Mapping[str, Array]]:
+    """What ONNX Runtime answers to the same samples."""
+    other = replace(other, artifact=builder.local_artifact(onnx))
     return builder.free_answers(other, place / "converted", conditions)
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gitreg import edits
+from gitreg import edits, safewrite
 from gitreg.documents import parse
 from gitreg.errors import Problem
+
+if TYPE_CHECKING:
+    from gitreg.registry import Registry
 
 FILE = "dvc.yaml"
 
@@ -78,3 +81,13 @@ def read(root: Path) -> str:
     """dvc.yaml as it is; empty where there is none."""
     file = root / FILE
     return file.read_bytes().decode("utf-8", "surrogateescape") if file.is_file() else ""
+
+
+def fix(registry: Registry) -> list[str]:
+    """Bring dvc.yaml in step with a registry's models; the files that were written."""
+    paths = {m.name: m.artifact.path for m in registry.manifests() if m.artifact and m.artifact.path}
+    text = fixed(registry.root, paths)
+    if text is None:
+        return []
+    safewrite.replace(registry.root, FILE, text.encode("utf-8", "surrogateescape"))
+    return [FILE]

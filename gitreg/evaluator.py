@@ -9,7 +9,8 @@ A function of the user's runs in an isolated process too, in which there is no m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,6 @@ class _Evaluator:
         self.schema: ModelSchema = manifest.schema
         roots = [registry.root / folder for folder in (*manifest.code, manifest.folder, "")]
         self.paths = (*asked.paths, *([] if registry.bare else roots))
-        self.conditions = there.workbench.conditions(asked.timeout)
 
     def evaluated(self) -> Evaluation:
         """Data -> rows -> answers -> metrics."""
@@ -137,12 +137,20 @@ class _Evaluator:
             done.notes += notes
         return done
 
+    @contextmanager
+    def conditions(self) -> Iterator[isolation.Conditions]:
+        """Those of the model, for functions that give its data or measure it, too."""
+        bench, name = self.there.workbench, self.manifest.name
+        lines = self.there.gather(self.there.manifest_file(name), build=False).requirements
+        with self.there.environments.of(name, lines) as python:
+            yield replace(bench.conditions(self.asked.timeout), python=python)
+
     def table(self) -> Table:
         """The data, as columns."""
         if not heldout.is_function(self.asked.data):
             return heldout.read(Path(self.asked.data))
-        with self.registry.scratch() as folder:
-            return heldout.call(self.asked.data, self.paths, folder, self.conditions)
+        with self.conditions() as conditions, self.registry.scratch() as folder:
+            return heldout.call(self.asked.data, self.paths, folder, conditions)
 
     # Answers ------------------------------------------------------------------------------------
 
@@ -227,7 +235,7 @@ class _Evaluator:
 
     def _by_function(self, name: str, metric: str, sides: Sequence[_Side]) -> dict[str, float]:
         """A metric, or several, of a function of the user's, in a process without the model."""
-        with self.registry.scratch() as folder:
+        with self.conditions() as conditions, self.registry.scratch() as folder:
             given: dict[str, dict[str, str]] = {"targets": {}, "answers": {}}
             for i, side in enumerate(sides):
                 for which, array in (("targets", side.target), ("answers", side.answer)):
@@ -235,7 +243,7 @@ class _Evaluator:
                     arrays.write(file, _bytes(array))
                     given[which][side.output] = str(file)
             out = isolation.Call(metric, tuple(self.paths), given, folder)
-            values = heldout.run(out, self.conditions).described["values"]
+            values = heldout.run(out, conditions).described["values"]
         own = metric.rpartition(":")[2]
         return {_named(name, own, str(key)): float(value) for key, value in values.items()}
 

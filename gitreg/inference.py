@@ -31,6 +31,7 @@ class Unknown:
         code, model_class: of a custom-python model, or a class that the type's loader needs.
         samples: a file of sample inputs.
         own: whether the class is its author's, and not a first draft that cannot answer yet.
+        requirements: what it requires, as far as its author says.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Unknown:
     own: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     trust: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
 
 
 @dataclass
@@ -146,8 +148,8 @@ def read_mlmodel(file: Path) -> Any:
 def _describe(registry: Registry, model: Unknown, found: Found) -> None:
     """What a file knows of itself."""
     parts = _parts(registry, model, ModelSchema())
-    with registry.scratch() as place:
-        said = builder.described(parts, place / "raw", registry.workbench.conditions(None))
+    with registry.workbench.testing(parts, None) as conditions, registry.scratch() as place:
+        said = builder.described(parts, place / "raw", conditions)
     found.options = dict(said.get("options") or {})
     found.batched = bool(said.get("batched", True))
     found.requirements = [str(one) for one in said.get("requirements") or ()]
@@ -211,8 +213,8 @@ def _answers(
     )
     parts = replace(_parts(registry, model, replace(schema, output_schema=[]), found), samples=samples)
     try:
-        with registry.scratch() as place:
-            answers = builder.free_answers(parts, place / "raw", registry.workbench.conditions(None))
+        with registry.workbench.testing(parts, None) as conditions, registry.scratch() as place:
+            answers = builder.free_answers(parts, place / "raw", conditions)
     except GitregError as error:
         raise Refused(
             f"the outputs cannot be inferred: {error.message}",
@@ -238,7 +240,8 @@ def _parts(registry: Registry, model: Unknown, schema: ModelSchema, found: Found
         )
         files = source.bundle(model.model_class, tree).files
         code = {path: file.read_bytes() for path, file in files.items()}
-    flavored, batched = model.type in flavors.FLAVORS, found is None or found.batched
+    flavor, batched = flavors.FLAVORS.get(model.type), found is None or found.batched
+    learnt = tuple(found.requirements) if found else ()
     return Parts(
         name=model.name,
         type=model.type,
@@ -246,7 +249,8 @@ def _parts(registry: Registry, model: Unknown, schema: ModelSchema, found: Found
         schema=schema,
         model_class=model.model_class,
         code=code,
-        batching=Batching(batched if flavored else model.custom_batching, Batching.max_batch_size * batched),
+        batching=Batching(batched if flavor else model.custom_batching, Batching.max_batch_size * batched),
         options={**model.options, **(found.options if found else {})},
         trust=model.trust,
+        requirements=model.requirements or learnt or (flavor.requirements if flavor else ()),
     )

@@ -17,6 +17,7 @@ import sys
 import sysconfig
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,16 +79,42 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Python:
+    """An interpreter that children run in.
+
+    Attributes:
+        executable: the program.
+        keep: the folders from which a child may import, beside the package.
+        environment: the digest of the environment that was made for it; empty for the one that runs gitreg.
+        warning: what of the model's requirements is not met there; empty where all is.
+    """
+
+    executable: str
+    keep: tuple[str, ...]
+    environment: str = ""
+    warning: str = ""
+
+
+def current() -> Python:
+    """The interpreter that runs gitreg."""
+    keep = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    keep += [p for p in sys.path if p.endswith(("site-packages", "dist-packages")) or p.endswith(".zip")]
+    return Python(sys.executable, tuple(keep))
+
+
+@dataclass(frozen=True)
 class Conditions:
     """What a child may take, and see of this machine.
 
     Attributes:
         timeout: seconds for everything together; None for GITREG_TIMEOUT, else 120.
         passed: names of variables that it gets besides those of `environment.allowed`.
+        python: what it runs in; None for the interpreter that runs gitreg.
     """
 
     timeout: float | None = None
     passed: tuple[str, ...] = ()
+    python: Python | None = None
 
     def digest(self) -> str:
         """What of them may change a model's answers; empty for what is usual."""
@@ -140,6 +167,7 @@ class Outcome:
         printed: what the model wrote to stdout and stderr (its last 64 KiB).
         stacked: seconds per row, single and stacked, when the answers were the same.
         described: what the model says of itself.
+        warnings: what of its requirements was not met.
     """
 
     answers: list[dict[str, Array]] = field(default_factory=list)
@@ -148,6 +176,7 @@ class Outcome:
     printed: str = ""
     stacked: dict[str, float] | None = None
     described: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 def environment_timeout() -> float | None:
@@ -189,7 +218,7 @@ class Gate:
 
 
 def run(task: Task | Call, conditions: Conditions = USUAL, gate: Gate | None = None) -> Outcome:
-    """Run a task in a fresh process of this interpreter, and end every process it leaves behind.
+    """Run a task in a fresh process of an interpreter, and end every process it leaves behind.
 
     Args:
         gate: the child starts and imports at once, and loads the artifact when this opens.
@@ -205,12 +234,13 @@ def run(task: Task | Call, conditions: Conditions = USUAL, gate: Gate | None = N
 
 def _run(task: Task | Call, folder: Path, conditions: Conditions, gate: Gate | None) -> Outcome:
     limit = conditions.timeout or environment_timeout() or DEFAULT_TIMEOUT
+    python = conditions.python or current()
     for name in ("work", "home"):
         (folder / name).mkdir(0o700)
-    (folder / "task.json").write_text(json.dumps(_written(task)))
+    (folder / "task.json").write_text(json.dumps({**_written(task), "keep": python.keep}))
     pipe, hold = os.pipe()
     try:
-        process = _start(folder, pipe, conditions)
+        process = _start(folder, pipe, python, conditions)
         try:
             late = _wait(process, hold, limit, gate)
         finally:
@@ -218,15 +248,17 @@ def _run(task: Task | Call, folder: Path, conditions: Conditions, gate: Gate | N
     finally:
         os.close(pipe)
         os.close(hold)
-    return _outcome(task, folder, process, limit if late else None)
+    outcome = _outcome(task, folder, process, limit if late else None)
+    outcome.warnings += filter(None, [python.warning])
+    return outcome
 
 
 def _no_space(place: Path) -> Outside:
     return Outside(f"no space left in {place}", "free some space, or have TMPDIR name another place")
 
 
-def _start(folder: Path, pipe: int, conditions: Conditions) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-B", "-u"]
+def _start(folder: Path, pipe: int, python: Python, conditions: Conditions) -> subprocess.Popen[bytes]:
+    command = [python.executable, "-I", "-B", "-u"]
     with open(folder / "printed", "wb") as printed:
         process = subprocess.Popen(
             [*command, _HERE / "child.py", folder / "task.json", folder / "result.json", str(pipe)],
@@ -253,6 +285,19 @@ def _wait(process: subprocess.Popen[bytes], hold: int, limit: float, gate: Gate 
         return False
     except subprocess.TimeoutExpired:
         return True
+
+
+@contextlib.contextmanager
+def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """A program in a session of its own that does not outlive the block, nor `end_all`."""
+    _LIVE.add(process)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        _LIVE.discard(process)
 
 
 def end_all() -> None:
@@ -284,12 +329,9 @@ def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
 def _written(task: Task | Call) -> dict[str, Any]:
     from gitreg.isolated.arrays import encode
 
-    keep = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
-    keep += [p for p in sys.path if p.endswith(("site-packages", "dist-packages")) or p.endswith(".zip")]
     if isinstance(task, Call):
         paths = [str(path) for path in task.paths]
-        told = {"function": task.model_class, "paths": paths, "given": task.given, "out": str(task.out)}
-        return {**told, "keep": keep}
+        return {"function": task.model_class, "paths": paths, "given": task.given, "out": str(task.out)}
     return {
         "code": str(task.code.absolute()),
         "artifact": str(task.artifact.absolute()),
@@ -307,7 +349,6 @@ def _written(task: Task | Call) -> dict[str, Any]:
         "opset": task.opset,
         "blocks": [asdict(block) for block in task.blocks],
         "batch": task.batch,
-        "keep": keep,
         "outputs": [
             {"name": o.name, "dtype": o.data_type.dtype.name, "shape": o.shape}
             for o in task.schema.output_schema

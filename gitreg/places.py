@@ -133,7 +133,7 @@ def cloned(registry: Registry, commit: str, place: Path, shared: bool = True) ->
 
 def _alone(other: Registry, registry: Registry, left: dict[str, str], why: str | None) -> Registry:
     """A registry in a folder that gitreg laid out: its DVC knows what gitreg wrote there and nothing else."""
-    other.tags_of = registry.tags_of
+    other.tags_of, other.environments = registry.tags_of, registry.environments
     other.passed = registry.passed  # the registry here decides, and no earlier commit of it
     other.store.alone = True
     other.store.left_out = {**left, **({"": why} if why else {})}

@@ -121,7 +121,8 @@ class Puller:
             if record and _is_of(record, parts.version, number, parts.commit):
                 return self._pulled(there, kind, "unchanged", parts.artifact)
             self.tell(f"testing the {kind} package of {self.model.name}@{self.version.version}")
-            builder.package(parts, {kind: self.place}, self.place.parent, workbench.conditions(timeout))
+            with workbench.testing(parts, timeout) as conditions:
+                builder.package(parts, {kind: self.place}, self.place.parent, conditions)
             return self._pulled(there, kind, "pulled", parts.artifact)
 
     def _pulled(self, there: Registry, kind: str, status: str, artifact: Artifact) -> Pulled:

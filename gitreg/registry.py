@@ -12,7 +12,6 @@ from gitreg import (
     applier,
     bumper,
     checker,
-    demands,
     doors,
     environment,
     isolation,
@@ -20,13 +19,10 @@ from gitreg import (
     planner,
     promoter,
     resolver,
-    rules,
-    safewrite,
 )
 from gitreg.bumper import Bumped
 from gitreg.declared import Manifest
 from gitreg.gather import Gathered
-from gitreg.manifest import read_manifest
 from gitreg.names import parse_reference
 from gitreg.planner import Planned
 from gitreg.promoter import Prepared
@@ -35,6 +31,7 @@ from gitreg.recorded import ModelRecord, Version
 from gitreg.reports import CheckReport, ModelReport
 from gitreg.review import Review, Reviewer
 from gitreg.uncommitted import Walk
+from gitreg.virtualenvs import Environments
 from gitreg.workbench import Workbench, versions_built
 from gitreg.worktree import WorkTree
 
@@ -56,8 +53,12 @@ class Registry(WorkTree):
         pass_env: environment variables that its models see besides those that `build.environment` in
             registry.yaml names, and those in which no secrets are.
 
+        env: what models run in: "current", the Python that runs gitreg, or "own", an environment that is made
+            of what each requires; by default as `GITREG_ENV` says, else "current". Methods that run models
+            take `env`, too.
+
     Raises:
-        Usage: `pass_env` has what is no name of a variable, or one that cannot be passed.
+        Usage: `pass_env` has what is no name of a variable, or one that cannot be passed; `env` is unknown.
         Refused: there is no registry.yaml at `path` or above it; or Git should not be given this address.
         Outside: the repository cannot be reached, and was not cloned before.
     """
@@ -67,11 +68,13 @@ class Registry(WorkTree):
         path: str | os.PathLike[str] | places.Place = ".",
         offline: bool | None = None,
         pass_env: Sequence[str] = (),
+        env: str | None = None,
     ) -> None:
         found = path if isinstance(path, places.Place) else places.find(path, offline)
         super().__init__(found.root, found.bare, found.prefix)
         self.pass_env = environment.checked(pass_env)
         self.place = found
+        self.environments = Environments(env, offline=found.offline)
 
     # What there is ------------------------------------------------------------------------------
 
@@ -121,24 +124,27 @@ class Registry(WorkTree):
 
         Args:
             references: registered versions, of one model each.
-            how: see `Promoter`: push, apply, remote, branch, note, progress.
+            how: `env`, and as of `Promoter`: push, apply, remote, branch, note, progress.
 
         Raises:
             Refused: there is no such version or stage, or a gate does not pass.
             Outside: the remote refuses, or the race was lost too often.
         """
         self.need_files("promote")
-        return promoter.Promoter(self, stage, **how).promote(references)
+        return self._promoter(stage, **how).promote(references)
 
     def demote(self, models: Sequence[str], stage: str, **how: Any) -> Prepared:
         """Take models out of a stage; see `promote`."""
         self.need_files("demote")
-        return promoter.Promoter(self, stage, **how).demote(self._names(models))
+        return self._promoter(stage, **how).demote(self._names(models))
 
     def rollback(self, models: Sequence[str], stage: str, to: str | None = None, **how: Any) -> Prepared:
         """Put back what was in a stage before, or the version `to`; see `promote`."""
         self.need_files("rollback")
-        return promoter.Promoter(self, stage, **how).rollback(self._names(models), to)
+        return self._promoter(stage, **how).rollback(self._names(models), to)
+
+    def _promoter(self, stage: str, env: str | None = None, **how: Any) -> promoter.Promoter:
+        return promoter.Promoter(self.using(env), stage, **how)
 
     def _names(self, models: Iterable[str]) -> list[str]:
         return [resolver.model_name(self, model) for model in models]
@@ -190,7 +196,7 @@ class Registry(WorkTree):
         from gitreg import scaffold
 
         self.need_files("new")
-        return scaffold.new(self, name, source, scaffold.NewModel(**how))
+        return scaffold.new(self.using(how.pop("env", None)), name, source, scaffold.NewModel(**how))
 
     def update(self, models: Sequence[str] = (), **how: Any) -> list[updater.Update]:
         """Move models that came from elsewhere on to what is there now; see `updater.Updater` for `how`.
@@ -211,7 +217,7 @@ class Registry(WorkTree):
         """
         from gitreg import converter
 
-        return converter.convert(self, reference, converter.Asked(**how), timeout)
+        return converter.convert(self.using(how.pop("env", None)), reference, converter.Asked(**how), timeout)
 
     # Plan and apply -----------------------------------------------------------------------------
 
@@ -220,6 +226,7 @@ class Registry(WorkTree):
         commit: str = "HEAD",
         models: Collection[str] | None = None,
         files: Collection[str] | None = None,
+        env: str | None = None,
     ) -> Planned:
         """What `apply` would do: the files of a commit minus what the tags record.
 
@@ -234,7 +241,7 @@ class Registry(WorkTree):
         oid = self.commit(commit)
         models = self._names(models) if models is not None else None
         recorded = self.catalog.records() if models is None else self.records(models)
-        with planner.Planner(self, oid, recorded, models, files) as one:
+        with planner.Planner(self.using(env), oid, recorded, models, files) as one:
             return one.planned()
 
     def apply(
@@ -244,6 +251,7 @@ class Registry(WorkTree):
         models: Collection[str] | None = None,
         progress: Callable[[str], None] | None = None,
         before: str | None = None,
+        env: str | None = None,
     ) -> Planned:
         """Write the tags that are missing: all or none.
 
@@ -262,7 +270,7 @@ class Registry(WorkTree):
         """
         self.need_files("apply")
         names = self._names(models) if models is not None else None
-        return applier.Applier(self, remote, progress).apply(push, names, before)
+        return applier.Applier(self.using(env), remote, progress).apply(push, names, before)
 
     # Pull ---------------------------------------------------------------------------------------
 
@@ -273,6 +281,7 @@ class Registry(WorkTree):
         package: str | None = None,
         timeout: float | None = None,
         progress: Callable[[str], None] | None = None,
+        env: str | None = None,
     ) -> Pulled:
         """Put a registered version's artifact, or its tested package, into a folder.
 
@@ -287,7 +296,7 @@ class Registry(WorkTree):
             Refused: there is no such version, or the folder holds something else.
             Outside: the artifact cannot be fetched.
         """
-        one = Puller(self, reference, Path(place) if place is not None else None, progress)
+        one = Puller(self.using(env), reference, Path(place) if place is not None else None, progress)
         return one.package(package, timeout) if package else one.artifact()
 
     # Check --------------------------------------------------------------------------------------
@@ -298,6 +307,7 @@ class Registry(WorkTree):
         run: bool = False,
         timeout: float | None = None,
         progress: Callable[[str], None] | None = None,
+        env: str | None = None,
     ) -> CheckReport:
         """Find everything that is wrong with the registry, or with some of its models.
 
@@ -311,22 +321,7 @@ class Registry(WorkTree):
             InvalidFiles: registry.yaml itself is broken.
         """
         self.need_files("check")
-        files = self.chosen(references)
-        report = CheckReport(len(files))
-        found = checker.examine(self, files, report, run, timeout, progress)
-        names = [one.named for one in found if one.named]
-        if references:
-            names = [n for f in self.files if (n := read_manifest(self.root, f).named)]
-        report.problems += checker.check_names(names)
-        report.problems += demands.mistakes(self.root, self.file.require)
-        report.problems += rules.check_neighbours(self)
-        report.problems += rules.check_stays(self, {one.name: one.file for one in names})
-        report.problems += rules.check_versions(self, found)
-        report.problems += doors.mistakes(
-            self.root, {c.named.name: c.artifact for c in found if c.named and c.artifact}
-        )
-        report.problems = checker.sorted_problems(report.problems)
-        return report
+        return checker.check(self.using(env), references, run, timeout, progress)
 
     def review(
         self,
@@ -336,6 +331,7 @@ class Registry(WorkTree):
         committed: bool = False,
         progress: Callable[[str], None] | None = None,
         walk: Walk | None = None,
+        env: str | None = None,
     ) -> Review:
         """Check what changed since a base, as a pull request is checked, and say what it does.
 
@@ -349,17 +345,12 @@ class Registry(WorkTree):
             Refused: the base is no commit here.
         """
         self.need_files("check")
-        return Reviewer(self, base, committed, walk).review(run, timeout, progress)
+        return Reviewer(self.using(env), base, committed, walk).review(run, timeout, progress)
 
     def fix(self) -> list[str]:
         """Mend what has one right answer: dvc.yaml's artifacts; the files that were written."""
         self.need_files("fix")
-        paths = {m.name: m.artifact.path for m in self.manifests() if m.artifact and m.artifact.path}
-        text = doors.fixed(self.root, paths)
-        if text is None:
-            return []
-        safewrite.replace(self.root, doors.FILE, text.encode("utf-8", "surrogateescape"))
-        return [doors.FILE]
+        return doors.fix(self)
 
     # Lineage ------------------------------------------------------------------------------------
 
@@ -378,7 +369,7 @@ class Registry(WorkTree):
         """
         from gitreg import reproducer
 
-        return reproducer.reproduce(self, reference, reproducer.Asked(**how))
+        return reproducer.reproduce(self.using(how.pop("env", None)), reference, reproducer.Asked(**how))
 
     # Build --------------------------------------------------------------------------------------
 
@@ -390,6 +381,7 @@ class Registry(WorkTree):
         jobs: int | None = None,
         timeout: float | None = None,
         progress: Callable[[ModelReport], None] | None = None,
+        env: str | None = None,
     ) -> list[ModelReport]:
         """Build packages: `<output>/triton/<model>/` and `<output>/raw/<model>/`.
 
@@ -405,12 +397,12 @@ class Registry(WorkTree):
 
         Raises:
             InvalidFiles: a manifest has problems; nothing is built then.
-            Outside: an artifact cannot be fetched.
+            Outside: an artifact, or what a model requires, cannot be fetched.
         """
         if not references:
             self.need_files("build")
-            return self.workbench.build((), output, formats, jobs, timeout, progress)
-        return versions_built(self, references, Path(output), formats, jobs, timeout, progress)
+            return self.using(env).workbench.build((), output, formats, jobs, timeout, progress)
+        return versions_built(self.using(env), references, Path(output), formats, jobs, timeout, progress)
 
     def changed_since(self, base: str) -> list[str]:
         """The models that changed since a base: those that `review` touches and that are still there.
@@ -426,7 +418,11 @@ class Registry(WorkTree):
     # Ask ----------------------------------------------------------------------------------------
 
     def predict(
-        self, reference: str, samples: Sequence[Sample] | None = None, timeout: float | None = None
+        self,
+        reference: str,
+        samples: Sequence[Sample] | None = None,
+        timeout: float | None = None,
+        env: str | None = None,
     ) -> tuple[Manifest, list[Sample], isolation.Outcome]:
         """Load a model in a process of its own and ask it samples: its own, or others.
 
@@ -438,11 +434,13 @@ class Registry(WorkTree):
             InvalidFiles: the manifest has problems.
             ModelFailed: the model failed; the message says how.
         """
-        with self.holding(reference) as (registry, model):
+        with self.using(env).holding(reference) as (registry, model):
             return registry.workbench.predict(model, samples, timeout)
 
-    def evaluate(self, reference: str, asked: evaluator.Asked) -> evaluator.Evaluation:
+    def evaluate(
+        self, reference: str, asked: evaluator.Asked, env: str | None = None
+    ) -> evaluator.Evaluation:
         """Measure a version on held-out data; with `asked.write`, into the manifest's metrics."""
         from gitreg import evaluator
 
-        return evaluator.evaluate(self, reference, asked)
+        return evaluator.evaluate(self.using(env), reference, asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gitreg.errors import GitregError, Problem
+from gitreg.errors import GitregError, Outside, Problem
 
 # Stacked samples must be this much faster before it is worth telling.
 _WORTH_TELLING = 1.5
@@ -18,15 +18,23 @@ class CheckReport:
     Attributes:
         models: how many manifests were checked.
         problems: all of them, errors first in file order, then warnings and notes.
+        outside: those of them that are no fault of the files: a package index could not be reached.
     """
 
     models: int
     problems: list[Problem] = field(default_factory=list)
+    outside: set[Problem] = field(default_factory=set)
 
     @property
     def ok(self) -> bool:
         """Whether nothing is an error."""
         return not any(p.level == "error" for p in self.problems)
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line exits with."""
+        errors = {p for p in self.problems if p.level == "error"}
+        return 0 if not errors else 1 if errors - self.outside else Outside.exit_code
 
 
 @dataclass
@@ -41,6 +49,8 @@ class ModelReport:
         warnings: one line each.
         error: why it failed.
         stacked: seconds per row, single and stacked, when stacked samples got the same answers.
+        environment: the digest of the environment that it was tested in; empty for gitreg's own.
+        requirements: what the model requires.
     """
 
     model: str
@@ -52,6 +62,8 @@ class ModelReport:
     error: GitregError | None = None
     stacked: dict[str, float] | None = None
     ordinal: int = 0
+    environment: str = ""
+    requirements: tuple[str, ...] = ()
 
 
 def advice(file: str, stacked: dict[str, float] | None) -> list[Problem]:

@@ -253,7 +253,7 @@ class _Runner:
             with self.registry.at(done.commit) as then:
                 _, _, before = then.workbench.predict(done.model, None, None)
             fresh = type(self.there)(self.there.root)
-            fresh.passed = self.registry.passed
+            fresh.passed, fresh.environments = self.registry.passed, self.registry.environments
             fresh.store.alone = True
             _, _, after = fresh.workbench.predict(done.model, None, None)
         except GitregError as error:

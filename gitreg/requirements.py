@@ -29,6 +29,8 @@ _FILES = re.compile(
     r"\.(zip|whl|egg|txt|tar|tgz|tbz|txz|tlz|tar\.(gz|bz2|xz|lz|lzma|zst|z)|7z|rar)\Z", re.IGNORECASE
 )
 _ADDRESS = re.compile(r"((git|hg|svn|bzr)\+)?(https?|ssh)\Z")
+# A wheel for pip, too: it takes `X.WHL` and `.whl` for sources. `%2B` is the + of a local version.
+_WHEEL = re.compile(r"[A-Za-z0-9][\w.]*-([\w.!+]|%2[Bb])+(-\w+)?-[\w.]+-\w+-[\w.]+\.whl\Z", re.ASCII)
 _OWN = "gitreg"
 
 
@@ -54,9 +56,13 @@ class Requirement:
         return " ".join([self.text, *(f"--hash={digest}" for digest in self.hashes)])
 
     @property
-    def is_wheel(self) -> bool:
-        """Whether its address names a wheel: of which no code runs when it is installed."""
-        return bool(self.address) and urlsplit(self.address or "").path.lower().endswith(".whl")
+    def is_code(self) -> bool:
+        """Whether it has to be built: its address names no wheel, so its own code runs to install it."""
+        if self.address is None:
+            return False
+        parts = urlsplit(self.address)
+        file = parts.path.rpartition("/")[2]
+        return "+" in parts.scheme or not _WHEEL.match(file) or file.endswith(".tar.whl")
 
 
 def mistakes(lines: Sequence[str]) -> Iterator[tuple[int, str]]:

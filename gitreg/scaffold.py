@@ -233,7 +233,7 @@ class _Adder:
         asked = self.asked
         if samples is None and (brought.artifact is None or "schema" in brought.fields):
             return inference.Found()
-        own = asked.model_class is not None
+        own, listed = asked.model_class is not None, brought.fields.get("requirements")
         unknown = inference.Unknown(
             self.name,
             kind,
@@ -246,6 +246,7 @@ class _Adder:
             own,
             asked.options,
             asked.trust,
+            asked.requirements or tuple(listed if isinstance(listed, list) else ()),
         )
         learnt = inference.infer(self.registry, unknown)
         self.todo += learnt.todo

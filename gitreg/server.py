@@ -78,15 +78,18 @@ def find() -> Triton:
     raise Refused("no Triton server on this machine", HOW_TO_GET)
 
 
-def unfit(triton: Triton) -> str | None:
-    """Why a server that was found cannot serve from this environment, or None.
+def unfit(triton: Triton, numpy: str | None = None) -> str | None:
+    """Why a server that was found cannot serve from an environment, or None.
+
+    Args:
+        numpy: the version of NumPy there; by default the one that is installed here.
 
     The wheel's Python backend was built for NumPy 1 and answers with empty tensors under NumPy 2:
     https://github.com/triton-inference-server/server/issues/7647
     """
     from importlib.metadata import version
 
-    numpy = version("numpy")
+    numpy = numpy or version("numpy")
     if triton.wheel and int(numpy.partition(".")[0]) >= 2:
         return f"the Triton of nvidia-pytriton needs NumPy 1; NumPy {numpy} is installed"
     return None
@@ -117,6 +120,7 @@ def serve(
     log: Path,
     ready_seconds: float = _READY_SECONDS,
     passed: Sequence[str] = (),
+    python: str = sys.executable,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server over a model repository until the block ends; it is ready when the block starts.
 
@@ -126,6 +130,7 @@ def serve(
     Args:
         log: receives what the server prints.
         passed: names of variables that the server and its models see, besides `environment.allowed`.
+        python: the interpreter whose packages the models find.
 
     Raises:
         Outside: it does not become ready; the message has its reasons.
@@ -136,7 +141,7 @@ def serve(
         with open(log, "wb") as output:
             process = subprocess.Popen(
                 command,
-                env=_environment(triton, Path(name), passed),
+                env=_environment(triton, Path(name), passed, python),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -182,19 +187,19 @@ def _backends(wheel: Path, scratch: Path) -> Path:
     return ours.parent
 
 
-def _environment(triton: Triton, scratch: Path, passed: Sequence[str]) -> dict[str, str]:
+def _environment(triton: Triton, scratch: Path, passed: Sequence[str], python: str) -> dict[str, str]:
     """What is allowed and passed of this process's variables, and folders of the server's own.
 
     The server's Python must find the model's requirements, and its own libpython.
 
     The Python backend ignores PYTHONPATH. It takes its packages from the installation or virtual
-    environment of the `python3` that comes first on PATH, so that is made to be ours.
+    environment of the `python3` that comes first on PATH, so that is made to be the models'.
     """
     found = environment.allowed(os.environ, passed)
     for name, folder in (("HOME", scratch / "home"), ("TMPDIR", scratch / "work")):
         folder.mkdir(0o700)
         found[name] = str(folder)
-    found["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+    found["PATH"] = os.pathsep.join([os.path.dirname(python), os.environ.get("PATH", "")])
     found["PYTHONDONTWRITEBYTECODE"] = "1"
     if triton.wheel:
         libraries = [str(triton.wheel / "nvidia_pytriton.libs"), str(sysconfig.get_config_var("LIBDIR"))]

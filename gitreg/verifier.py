@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitreg import builder, isolation, references
+from gitreg.datafiles import read_text
 from gitreg.documents import own_yaml
 from gitreg.errors import GitregError, Refused
 from gitreg.model import ModelSchema
 from gitreg.packages.fields import leads_out
 from gitreg.schema import read_sample, schema_of
+from gitreg.virtualenvs import Environments, Unreachable
 
 if TYPE_CHECKING:
     from gitreg.schema import Sample
@@ -60,12 +63,22 @@ def find_packages(path: Path) -> list[Path]:
     return found
 
 
-def verify(folder: Path, conditions: isolation.Conditions = isolation.USUAL) -> Verified:
+def verify(
+    folder: Path,
+    conditions: isolation.Conditions = isolation.USUAL,
+    environments: Environments | None = None,
+) -> Verified:
     """Verify one package. Everything that is wrong is in the result; nothing in the package is changed.
 
     Args:
         conditions: what the model may take and see when it is loaded.
+        environments: give it the Python that it runs in; by default as `GITREG_ENV` says.
+
+    Raises:
+        Refused: it is no package.
+        Unreachable: what the model requires cannot be fetched at the moment.
     """
+    where = environments or Environments()
     record = builder.find_record(folder)
     if record is None:
         raise Refused(f"{folder} is not a package of gitreg's")
@@ -83,9 +96,11 @@ def verify(folder: Path, conditions: isolation.Conditions = isolation.USUAL) -> 
         if not found.problems:
             _references(folder, record, found)
         if not found.problems and record.get("backend") == "native":
-            _ask_twin(folder, record, found, conditions)
+            _ask_twin(folder, record, found, conditions, where)
         elif not found.problems and record.get("model_class"):
-            _load_and_ask(folder, record, found, conditions)
+            _load_and_ask(folder, record, found, conditions, where)
+    except Unreachable:
+        raise
     except GitregError as error:
         found.problems.append(error.message)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -127,27 +142,32 @@ def _references(folder: Path, record: Mapping[str, Any], found: Verified) -> Non
 
 
 def _load_and_ask(
-    folder: Path, record: Mapping[str, Any], found: Verified, conditions: isolation.Conditions
+    folder: Path,
+    record: Mapping[str, Any],
+    found: Verified,
+    conditions: isolation.Conditions,
+    where: Environments,
 ) -> None:
     schema = schema_of(record["schema"])
     version = folder / str(record["ordinal"])
     triton = record["format"] == "triton"
     custom = bool(record["custom_batching"])
     whole = record["max_batch_size"] == 0 and not custom
-    samples = list(_samples(_raw_twin(folder, record) if triton else version, schema, custom))
-    outcome = isolation.run(
-        isolation.Task(
-            code=version if triton else version / "defs",
-            artifact=version / str(record["artifact"]["path"]),
-            model_class=str(record["model_class"]),
-            schema=schema,
-            samples=builder.requests(schema, samples, custom, whole),
-            custom=custom,
-            whole=whole,
-            user_model=version / "user_model.py" if triton else isolation.USER_MODEL,
-        ),
-        conditions,
+    raw = _raw_twin(folder, record) if triton else version
+    samples = list(_samples(raw, schema, custom))
+    task = isolation.Task(
+        code=version if triton else version / "defs",
+        artifact=version / str(record["artifact"]["path"]),
+        model_class=str(record["model_class"]),
+        schema=schema,
+        samples=builder.requests(schema, samples, custom, whole),
+        custom=custom,
+        whole=whole,
+        user_model=version / "user_model.py" if triton else isolation.USER_MODEL,
     )
+    with where.of(found.model, _requirements(raw, record, where)) as python:
+        outcome = isolation.run(task, replace(conditions, python=python))
+    found.warnings += outcome.warnings
     found.samples = len(outcome.answers)
     found.loaded = not outcome.error
     if outcome.error:
@@ -155,14 +175,52 @@ def _load_and_ask(
     found.warnings += builder.answer_warnings(schema, outcome.answers)
 
 
+def _requirements(raw: Path | None, record: Mapping[str, Any], where: Environments) -> list[str]:
+    """What a package's model requires: by the raw package, else by the registry here that it was built of.
+
+    Raises:
+        Refused: an environment is to be made of them, and nothing says them.
+    """
+    if raw is not None:
+        with suppress(FileNotFoundError):
+            return read_text(raw / "dependencies" / "requirements.txt", "requirements.txt").splitlines()
+        return []
+    if where.choice == "current":
+        return []
+    found = _declared(record)
+    if found is None:
+        raise Refused(
+            "a Triton package does not say what its model requires, and no environment can be made for it: "
+            "put its raw package beside it, verify it in its registry, or use --env current"
+        )
+    return found
+
+
+def _declared(record: Mapping[str, Any]) -> list[str] | None:
+    """The requirements of a version, by the registry of this folder; None where it has no such content."""
+    from gitreg.gather import content_of
+    from gitreg.registry import Registry
+
+    with suppress(GitregError):
+        with Registry(".").holding(f"{record.get('model')}@{record.get('version')}") as (there, model):
+            gathered = there.gather(there.manifest_file(model), build=False)
+            if not gathered.errors and content_of(gathered).digest == record.get("digest"):
+                return list(gathered.requirements)
+    return None
+
+
 def _ask_twin(
-    folder: Path, record: Mapping[str, Any], found: Verified, conditions: isolation.Conditions
+    folder: Path,
+    record: Mapping[str, Any],
+    found: Verified,
+    conditions: isolation.Conditions,
+    where: Environments,
 ) -> None:
     """Ask the raw package beside a native one, which Triton alone can load: it has the same artifact."""
     version = _raw_twin(folder, record, ("schema", "custom_batching", "digest"))
     twin = builder.find_record(version.parent) if version else None
     if version and twin and twin.get("model_class"):
-        _load_and_ask(version.parent, twin, found, conditions)
+        _load_and_ask(version.parent, twin, found, conditions, where)
     else:
         found.warnings.append(
             "Triton's own backend loads it; without its raw package beside it, it is not asked"

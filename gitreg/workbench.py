@@ -18,6 +18,7 @@ from gitreg.gather import Gathered, artifact_of, content_of, parts_of
 from gitreg.packages import Parts, content_digest
 from gitreg.reports import ModelReport, advice
 from gitreg.store import Tracked
+from gitreg.virtualenvs import Unreachable
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
@@ -33,7 +34,11 @@ class Workbench:
         self.registry = registry
 
     def run_samples(self, file: str, timeout: float | None) -> list[Problem]:
-        """Load a model from a package made for the purpose, and ask it its samples."""
+        """Load a model from a package made for the purpose, and ask it its samples.
+
+        Raises:
+            Unreachable: what it requires cannot be fetched at the moment.
+        """
         gathered = self.registry.gather(file)
         assert gathered.manifest
         if not flavors.is_loadable(gathered.manifest.type):
@@ -41,9 +46,11 @@ class Workbench:
         try:
             self._fetch([gathered.tracked] if gathered.tracked else [])
             parts = self._parts(gathered)
-            with self.registry.scratch() as place:
+            with self.testing(parts, timeout) as conditions, self.registry.scratch() as place:
                 kinds = ["raw", *(["triton"] if parts.backend == "native" else [])]
-                built = builder.package(parts, {k: place / k for k in kinds}, place, self.conditions(timeout))
+                built = builder.package(parts, {k: place / k for k in kinds}, place, conditions)
+        except Unreachable:
+            raise
         except GitregError as error:
             return [Problem(file, 0, 0, "", error.message)]
         self._remember_stacked(gathered, built.stacked)
@@ -68,10 +75,13 @@ class Workbench:
         key = "|".join([str(place), ",".join(sorted(kinds)), *self._seen()])
         known = self.registry.memo.recall(f"build {key}")
         tags = self.registry.tagged(known[file]["model"] for file in files if file in known)
+        environments = self.registry.environments
         reports = {
             file: _unchanged(known[file])
             for file in files
-            if file in known and known[file]["tag"] == tags(known[file]["model"], known[file]["version"])
+            if file in known
+            and known[file]["tag"] == tags(known[file]["model"], known[file]["version"])
+            and known[file]["environment"] == environments.digest(known[file]["requirements"])
         }
         todo = [file for file in files if file not in reports]
         for report in reports.values():
@@ -112,6 +122,25 @@ class Workbench:
         limit = timeout or isolation.environment_timeout() or self.registry.file.timeout
         return isolation.Conditions(limit, self.registry.passed)
 
+    @contextmanager
+    def testing(
+        self, parts: Parts, timeout: float | None, more: Iterable[str] = ()
+    ) -> Iterator[isolation.Conditions]:
+        """What a model may take and see, with the Python that it runs in, which stays while the block lasts.
+
+        Args:
+            more: what has to be installed besides what the model requires.
+
+        Raises:
+            Refused: its requirements cannot be met.
+            Unreachable: they cannot be fetched at the moment.
+        """
+        if parts.entry is None:  # nothing is loaded
+            yield self.conditions(timeout)
+            return
+        with self.registry.environments.of(parts.name, parts.requirements, more) as python:
+            yield replace(self.conditions(timeout), python=python)
+
     def _refuse(self, gathered: Iterable[Gathered], reports: dict[str, ModelReport]) -> None:
         problems = [p for g in gathered for p in g.errors]
         if problems:
@@ -151,7 +180,10 @@ class Workbench:
                 report.warnings.append(f"no Triton package: the type '{manifest.type}' has none")
             parts = self._parts(gathered, version, number)
             places = {kind: place / kind / manifest.name for kind in kinds}
-            built = builder.package(parts, places, place, self.conditions(timeout))
+            with self.testing(parts, timeout) as conditions:
+                built = builder.package(parts, places, place, conditions)
+            report.environment = self.registry.environments.digest(parts.requirements)
+            report.requirements = parts.requirements
         except (Refused, NotSupported) as error:
             report.error = error
             return report
@@ -265,6 +297,8 @@ class Workbench:
             "tag": self.registry.tagged([report.model])(report.model, report.version),
             "digest": report.digest,
             "warnings": report.warnings,
+            "environment": report.environment,
+            "requirements": report.requirements,
             "packages": {kind: str(folder) for kind, folder in report.packages.items()},
         }
         self.registry.memo.remember(f"build {key}", {gathered.file: (files, outcome)})
@@ -280,7 +314,8 @@ class Workbench:
                 f"{manifest.name} has no sample data to predict", "gitreg predict MODEL --input FILE"
             )
         with self._laid(replace(parts, samples=tuple(asked))) as (_, task):
-            outcome = isolation.run(task, self.conditions(timeout))
+            with self.testing(parts, timeout) as conditions:
+                outcome = isolation.run(task, conditions)
         if outcome.error:
             raise builder.failure(parts, outcome)
         return manifest, asked, outcome
@@ -335,7 +370,8 @@ class Workbench:
         with self._laid(replace(parts, samples=())) as (place, task):
             (place / "rows").mkdir()
             asked = replace(task, blocks=blocks(place / "rows"), batch=batch)
-            outcome = isolation.run(asked, self.conditions(timeout))
+            with self.testing(parts, timeout) as conditions:
+                outcome = isolation.run(asked, conditions)
             if outcome.error:
                 raise builder.failure(parts, outcome)
             return then(place / "rows")
@@ -403,6 +439,8 @@ def _unchanged(outcome: dict[str, Any]) -> ModelReport:
         outcome["digest"],
         list(outcome["warnings"]),
         ordinal=outcome["ordinal"],
+        environment=outcome["environment"],
+        requirements=tuple(outcome["requirements"]),
     )
 
 

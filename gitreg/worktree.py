@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import EllipsisType
-from typing import Any
+from typing import Any, TypeVar
 
 from gitreg import checker, folders, git, memo, neighbours
 from gitreg.datafiles import values_or_none
@@ -20,6 +21,9 @@ from gitreg.names import Reference, did_you_mean, parse_reference
 from gitreg.readable import Readable
 from gitreg.snapshot import stays_in
 from gitreg.store import Store
+from gitreg.virtualenvs import Environments
+
+T = TypeVar("T", bound="WorkTree")
 
 # What a manifest that names a file outside of its folder has in a line that is no comment.
 _REACHING = re.compile(rb"^[^#\n]*\.\./|^[^#\n]*\.\.\s*$", re.MULTILINE)
@@ -35,7 +39,20 @@ class WorkTree(Readable):
     def __init__(self, root: Path, bare: bool = False, prefix: str = "") -> None:
         super().__init__(root, bare, prefix)
         self.pass_env: tuple[str, ...] = ()
+        self.environments = Environments()
         self._visible_in: dict[tuple[str, ...], Collection[str] | None] = {}
+
+    def using(self: T, env: str | None) -> T:
+        """This registry, with models that run in `env`; the same one for None.
+
+        Raises:
+            Usage: there is no such choice.
+        """
+        if env is None:
+            return self
+        other = copy.copy(self)
+        other.environments = Environments(env, self.environments.tell, self.environments.offline)
+        return other
 
     @cached_property
     def file(self) -> RegistryFile:

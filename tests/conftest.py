@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import Workshop, make_registry
 from tests.upstream import Upstream, make_upstream
+from tests.wheelhouse import numpy_wheel
 
 # A shell that starts the suite in the background has it ignore ^C, and what it starts inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -28,6 +29,7 @@ LONG += (
     "test_pmml",
     "test_hook",
     "test_gto",
+    "test_environments",
     "test_artifacts",
 )
 
@@ -75,6 +77,12 @@ def workshop(_template: Path, tmp_path: Path) -> Workshop:
     folder = tmp_path / "registry"
     shutil.copytree(_template, folder, symlinks=True)
     return Workshop(folder)
+
+
+@pytest.fixture(scope="session")
+def numpy_house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that pip can take NumPy from."""
+    return numpy_wheel(tmp_path_factory.mktemp("numpy")).parent
 
 
 @pytest.fixture(scope="session")

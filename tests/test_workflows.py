@@ -24,6 +24,7 @@ import yaml
 
 from gitreg import Registry, needs, starter
 from tests.support import Workshop, gitreg, run, write_manifest
+from tests.wheelhouse import sdist, wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -271,6 +272,8 @@ class Hub:
 
     root: Path
     shop: Workshop
+    cache: Path
+    house: Path  # where pip takes packages from
     branch: str = "main"  # the one that counts
 
     @property
@@ -365,7 +368,10 @@ class Hub:
         for uses in re.findall(r"uses: (\S+)", file.read_text()):
             command.append(f"--local-repository={uses}={self.root / 'actions' / uses.partition('@')[0]}")
         # Nothing is installed: what is tested is installed already. The rest of each line is as it stands.
-        command += ["--env", "INSTALL=true", "--env", f"HUB={self.url}", "--env", f"UPLOADED={self.uploaded}"]
+        variables: dict[str, object] = {"INSTALL": "true", "HUB": self.url, "UPLOADED": self.uploaded}
+        variables |= {"PIP_NO_INDEX": 1, "PIP_FIND_LINKS": self.house, "PIP_CONFIG_FILE": os.devnull}
+        for name, value in {**variables, "GITREG_CACHE": self.cache}.items():
+            command += ["--env", f"{name}={value}"]
         path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             command,
@@ -388,10 +394,16 @@ class Hub:
         return Ran(done.returncode, lines, summary, jobs, steps)
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keeps the environment of models that require NumPy alone."""
+    return tmp_path_factory.mktemp("cache") / "gitreg"
+
+
 @pytest.fixture
-def hub(workshop: Workshop, tmp_path: Path) -> Hub:
+def hub(workshop: Workshop, tmp_path: Path, cache: Path, numpy_house: Path) -> Hub:
     """A registry in a bare remote, with adder 1.0.0 registered."""
-    hub = Hub(tmp_path, workshop)
+    hub = Hub(tmp_path, workshop, cache, numpy_house)
     for name, text in ACTIONS.items():
         (tmp_path / "actions" / name).mkdir(parents=True)
         (tmp_path / "actions" / name / "action.yml").write_text(text)
@@ -651,3 +663,32 @@ def test_names_of_branches_and_tags_are_words_and_never_shell(hub: Hub, tmp_path
     assert ran.code == 1 and "not a registry tag" in ran.text, ran.text
     assert f"hint: to undo it: git push --delete origin 'refs/tags/{trap}@v1.0.0'" in ran.lines
     assert not (tmp_path / "ran").exists()
+
+
+def test_what_a_pull_request_requires_gets_no_further_than_its_model(
+    hub: Hub, numpy_house: Path, tmp_path: Path
+) -> None:
+    """Neither by a package with code that starts by itself, nor by files that a Python or pip might take."""
+    marker, planted = tmp_path / "marker", tmp_path / "planted"
+    hub.house, hub.cache = tmp_path / "house", tmp_path / "cache"
+    shutil.copytree(numpy_house, hub.house)
+    line = f"import os, sys; open({str(marker)!r}, 'a').write(repr(sys.orig_argv) + '\\n')\n"
+    wheel(hub.house, "evil", files={"evil.pth": line, "yaml.py": "raise SystemExit('another YAML')"})
+    for name in ("venv.py", "pip.py", "click.py", "sitecustomize.py", "usercustomize.py", "evil/setup.py"):
+        for place in (hub.shop.root, hub.shop.adder):
+            (place / name).parent.mkdir(exist_ok=True)
+            (place / name).write_text(f"open({str(planted)!r}, 'w')\n")
+    sdist(hub.shop.root, "evil", "9", planted).rename(hub.shop.root / "evil.zip")
+    (hub.shop.root / "pip.conf").write_text("[install]\nno-binary = :all:\n")
+    (hub.shop.root / "uv.toml").write_text('[pip]\nindex-url = "https://example.org"\n')
+    hub.shop.manifest(version="1.1.0", requirements=["evil", "numpy>=1.24"])
+    hub.pull_request(5, "change")
+    ran = hub.checked(5)
+    assert ran.code == 0, ran.text
+    hub.shop.manifest(version="1.1.0", requirements=["evil.zip"])
+    hub.pull_request(5, "change")
+    ran = hub.checked(5)
+    assert ran.code == 1 and "'evil.zip': the name of a file" in ran.text, ran.text
+    assert not planted.exists()
+    started = [eval(line) for line in marker.read_text().splitlines()]
+    assert started and all(command[4].endswith("isolated/child.py") for command in started), started

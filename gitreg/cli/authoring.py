@@ -117,6 +117,7 @@ def init(directory: str | None, name: str | None, json_: bool) -> None:
     multiple=True,
     help="An option of the type's loader, as file=model.onnx; repeatable.",
 )
+@output.in_environment
 @output.passes_variables
 @output.in_folder
 @output.as_json

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     help="With --base: do not look for changes that are in no commit. The default where CI is set.",
 )
 @click.option("--fix", is_flag=True, help="First bring dvc.yaml's artifacts section in step with the models.")
+@output.in_environment
 @output.passes_variables
 @output.in_folder
 @output.as_json
@@ -148,7 +149,7 @@ def _print_review(registry: Registry, done: Review, kind: str, summary: str | No
 
 def _judge(report: CheckReport) -> None:
     if not report.ok:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(report.exit_code)
 
 
 def _report(registry: Registry, report: CheckReport, kind: str) -> None:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="How long converting may take.",
 )
+@output.in_environment
 @output.passes_variables
 @output.in_folder
 @output.as_json

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="How long the model, and each function, may run.",
 )
+@output.in_environment
 @output.passes_variables
 @output.of_registry
 @output.in_folder

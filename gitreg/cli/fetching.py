@@ -26,6 +26,7 @@ from gitreg.cli import output
     metavar="SECONDS",
     help="How long the model may run its test.",
 )
+@output.in_environment
 @output.passes_variables
 @output.of_registry
 @output.in_folder

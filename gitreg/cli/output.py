@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gitreg.catalog import Catalog
     from gitreg.errors import GitregError
     from gitreg.registry import Registry
+    from gitreg.virtualenvs import Environments
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -63,6 +64,31 @@ def of_registry(function: F) -> F:
     )(function)
 
 
+def in_environment(function: F) -> F:
+    """Add `--env`, for commands that may run models; it counts as if GITREG_ENV said it."""
+    return click.option(
+        "--env",
+        "_env",
+        type=click.Choice(["current", "own"]),
+        envvar="GITREG_ENV",
+        help="What models run in: this Python, or an environment made of what each requires.",
+        callback=_choose,
+        expose_value=False,
+    )(function)
+
+
+def _choose(ctx: click.Context, parameter: click.Parameter, env: str | None) -> None:
+    if env:
+        os.environ["GITREG_ENV"] = env
+
+
+def environments(offline: bool | None = None) -> Environments:
+    """What models run in, as `--env` says; what takes long is told."""
+    from gitreg.virtualenvs import Environments
+
+    return Environments(None, lambda line: say(line, err=True), offline)
+
+
 def passes_variables(function: F) -> F:
     """Add `--pass-env`, for commands that may run models; `registry` and `passed` know what it says."""
     return click.option(
@@ -103,6 +129,7 @@ def registry(where: str | None = None) -> Registry:
     from gitreg.registry import Registry
 
     found = _telling(lambda: Registry(where or ".", pass_env=passed()))
+    found.environments = environments(found.place.offline)
     found.sweep()  # what a killed command left takes no room for longer than until the next one
     return found
 

@@ -54,6 +54,7 @@ _TIMEOUT = click.option(
     "-j", "--jobs", type=click.IntRange(1), metavar="N", help="Models at a time; one per core by default."
 )
 @_TIMEOUT
+@output.in_environment
 @output.passes_variables
 @output.in_folder
 @output.as_json
@@ -130,6 +131,7 @@ def _print_build(reports: list[ModelReport], place: Path) -> None:
 @click.command()
 @click.argument("package", type=click.Path(exists=True, file_okay=False))
 @_TIMEOUT
+@output.in_environment
 @output.passes_variables
 @output.as_json
 @output.in_folder
@@ -146,7 +148,7 @@ def verify(package: str, timeout: float | None, json_: bool) -> None:
     results: list[Verified] = []
     with output.progress("verified", len(found), json_ or len(found) < 2) as step:
         for one in found:
-            results.append(verifier.verify(one, conditions))
+            results.append(verifier.verify(one, conditions, output.environments()))
             step(f"{results[-1].format} {results[-1].model}")
     if json_:
         output.print_json([_verified_data(r) for r in results])
@@ -210,6 +212,7 @@ def _verified_data(result: Verified) -> dict[str, Any]:
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
 )
 @_TIMEOUT
+@output.in_environment
 @output.passes_variables
 @output.of_registry
 @output.in_folder
@@ -221,6 +224,8 @@ def predict(
     with output.registry(where).holding(reference) as (registry, model):
         samples = _read_input(registry, model, input_) if input_ else None
         manifest, asked, outcome = registry.workbench.predict(model, samples, timeout)
+    for warning in outcome.warnings:
+        output.say(f"warning: {manifest.name}: {warning}", err=True)
     answers = [
         _plain_answer(manifest, answer, sample) for answer, sample in zip(outcome.answers, asked, strict=True)
     ]

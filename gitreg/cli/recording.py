@@ -23,6 +23,7 @@ REMOTE = click.option(
 @click.option(
     "--matrix", is_flag=True, help="Print GitHub's strategy.matrix for building what is to be registered."
 )
+@output.in_environment
 @output.passes_variables
 @output.of_registry
 @output.in_folder
@@ -58,6 +59,7 @@ def plan(models: tuple[str, ...], commit: str, matrix: bool, where: str | None, 
 @click.option(
     "--matrix", is_flag=True, help="Print GitHub's strategy.matrix for building what was registered."
 )
+@output.in_environment
 @output.passes_variables
 @output.in_folder
 @output.as_json

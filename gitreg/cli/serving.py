@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ MANY, FEW = 20, 3  # findings of one kind that are listed one by one, and how ma
     metavar="SECONDS",
     help="How long each model may run its test.",
 )
+@output.in_environment
 @output.passes_variables
 @output.in_folder
 @output.as_json
@@ -61,13 +63,16 @@ def serve(
     """
     from gitreg import server
     from gitreg.errors import Refused
+    from gitreg.virtualenvs import numpy_of
 
     triton = server.find()
-    if reason := server.unfit(triton):
-        raise Refused(reason, "pip install 'numpy<2', or put another tritonserver on PATH")
-    ports = server.free_ports(address, http_port, grpc_port, metrics_port)
     registry = output.registry()
-    with registry.scratch() as scratch:
+    own = registry.environments.choice == "own"
+    if not own:
+        _need_numpy(triton, None, "pip install 'numpy<2', or put another tritonserver on PATH")
+    ports = server.free_ports(address, http_port, grpc_port, metrics_port)
+    with ExitStack() as held:
+        scratch = held.enter_context(registry.scratch())
         with output.progress("built", len(references), json_) as step:
             reports = registry.build(
                 references,
@@ -80,10 +85,18 @@ def serve(
         for report in reports:
             if report.error:
                 raise report.error
-        for report in reports:
-            _need_backend(triton, report.packages["triton"])
+            for warning in report.warnings:
+                output.say(f"warning: {report.model}: {warning}", err=True)
+        backends = {report.model: _need_backend(triton, report.packages["triton"]) for report in reports}
+        loaded = {one.model: one.requirements for one in reports if backends[one.model] == "python"}
+        python = held.enter_context(registry.environments.of_all(loaded))
+        if own and loaded:
+            _need_numpy(
+                triton, numpy_of(python), "require numpy<2 in the manifest, or serve with --env current"
+            )
+        log = scratch / "triton.log"
         with server.serve(
-            triton, scratch / "triton", ports, scratch / "triton.log", passed=registry.passed
+            triton, scratch / "triton", ports, log, passed=registry.passed, python=python.executable
         ) as process:
             models = [report.model for report in reports]
             if json_:
@@ -104,13 +117,23 @@ def serve(
             except KeyboardInterrupt:
                 output.say("stopped", err=True)
                 raise click.exceptions.Exit(130) from None
-            raise Refused(
-                f"tritonserver ended with exit code {code}:{server.reasons(scratch / 'triton.log')}"
-            )
+            raise Refused(f"tritonserver ended with exit code {code}:{server.reasons(log)}")
 
 
-def _need_backend(triton: Triton, package: Path) -> None:
-    """Raise Refused where a package names what is outside of it, or a server lacks its backend."""
+def _need_numpy(triton: Triton, numpy: str | None, hint: str) -> None:
+    from gitreg import server
+    from gitreg.errors import Refused
+
+    if reason := server.unfit(triton, numpy):
+        raise Refused(reason, hint)
+
+
+def _need_backend(triton: Triton, package: Path) -> str:
+    """The backend that a package is for.
+
+    Raises:
+        Refused: the package names what is outside of it, or the server lacks its backend.
+    """
     from gitreg import builder, server
     from gitreg.errors import Refused
     from gitreg.packages.triton import around_package, lead_out, parse_config
@@ -125,6 +148,7 @@ def _need_backend(triton: Triton, package: Path) -> None:
             f"{config.name} is for Triton's {config.backend} backend, which {triton} does not have",
             "leave out `backend: native`, or serve what gitreg build makes with a Triton that has it",
         )
+    return str(config.backend)
 
 
 def _announce(ports: Ports, models: list[str]) -> None:

@@ -61,6 +61,7 @@ def build(folder: Path, where: str | None, json_: bool) -> None:
     "--port", default=8700, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one."
 )
 @click.option("--read-only", is_flag=True, help="Show, and change nothing.")
+@output.in_environment
 @output.passes_variables
 @output.of_registry
 @output.in_folder
@@ -105,6 +106,7 @@ def serve_until_interrupted(
 @click.option(
     "--port", default=0, type=click.IntRange(0, 65535), help="Of the server; by default a free one."
 )
+@output.in_environment
 @output.passes_variables
 @output.of_registry
 @output.in_folder

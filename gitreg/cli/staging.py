@@ -51,6 +51,7 @@ def _options(push: bool, apply: bool, remote: str | None, branch: str | None, no
 @click.argument("references", nargs=-1, required=True, metavar="REF...")
 @click.argument("stage")
 @_how
+@output.in_environment
 @output.passes_variables
 def promote(
     references: tuple[str, ...],
@@ -98,6 +99,7 @@ def demote(
 @click.argument("stage")
 @click.option("--to", metavar="VERSION", help="Another version that was there; by default the one before.")
 @_how
+@output.in_environment
 @output.passes_variables
 def rollback(
     models: tuple[str, ...],

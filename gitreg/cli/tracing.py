@@ -82,6 +82,7 @@ def _short(value: Any) -> str:
     metavar="SECONDS",
     help="How long the pipeline may run.",
 )
+@output.in_environment
 @output.passes_variables
 @output.in_folder
 @output.as_json
