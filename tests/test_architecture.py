@@ -104,6 +104,18 @@ def test_rules_do_no_input_or_output() -> None:
             assert not builtin and called not in touching, f"{file.name}:{node.lineno}"
 
 
+def test_one_place_starts_git() -> None:
+    """It says which repository is meant; Git itself would find one that a pull request made."""
+    for file in FILES:
+        for node in (n for n in ast.walk(SYNTAX[file]) if isinstance(n, (ast.List, ast.Tuple))):
+            if node.elts and isinstance(node.elts[0], ast.Constant) and node.elts[0].value == "git":
+                words = ast.unparse(node)
+                said = "safe.bareRepository" in words or "_SAFE" in words or "start" in words
+                # What GitPython is given, `client` makes anew.
+                given = file.stem in ("refs", "transactions")
+                assert owner(file) == "git" and (said or given), f"{file.name}:{node.lineno}"
+
+
 def test_only_the_command_line_prints() -> None:
     for file in (f for f in FILES if owner(f) != "cli"):
         for node in (n for n in ast.walk(SYNTAX[file]) if isinstance(n, ast.Call)):

@@ -154,6 +154,7 @@ def test_no_spelling_of_the_folder_is_laid_out(
     shop = older(up, {f"{name}/config.local": f"{OUT}/.planted", "models/deep/.dvc": "x"}, outside)
     commit = git.must(shop.root, ["rev-parse", "adder@v1.2.0^{commit}"])
     git.clone_at(shop.root, commit, up.place / "whole")
+    git.name_bare(up.bare)
     clones.check_out(
         up.bare, git.head(up.bare) or "", up.place / "part", [f"models/{model}"] if model else None
     )

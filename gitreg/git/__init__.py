@@ -114,7 +114,7 @@ def command_line(
         return [*start, *where, *arguments]
     found = discovery.find(root)
     if found is None:  # Git says so, and what is asked of no repository is answered
-        return [*start, f"--git-dir={root / '.git'}", *arguments]
+        return [*start, *bare(root / ".git"), *arguments]
     if root not in discovery.CLONES and not _is_of_hook(root) and not _is_let_in(found):
         return _asking(found)
     within = [f"--work-tree={found.top}"] if found.top else []
@@ -123,7 +123,7 @@ def command_line(
 
 def bare(folder: Path) -> Where:
     """Returns where a bare repository is that gitreg made; for `where`."""
-    return (f"--git-dir={folder}",)
+    return (f"--git-dir={os.path.abspath(folder)}",)  # Git runs elsewhere
 
 
 def _asking(found: discovery.Found) -> list[str]:

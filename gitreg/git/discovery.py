@@ -9,6 +9,7 @@ See "safe.bareRepository" in `git help config`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ CLONES: set[Path] = set()
 BARE: set[Path] = set()
 
 SIGNS = ("HEAD", "objects", "refs")
+# Characters that HFS+ leaves out of names; see `core.protectHFS` in `git help config`.
+_IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
 
 class Planted(Refused):
@@ -59,7 +62,7 @@ def find(root: Path) -> Found | None:
     """Returns the repository of a folder: of the first folder upwards with an entry `.git`; never a bare one
     that is not known to be one."""
     if root in CLONES or root in BARE:
-        return Found(root, None)
+        return Found(Path(os.path.abspath(root)), None)
     for folder in _upwards(root):
         entry = os.path.join(folder, ".git")
         if os.path.lexists(entry):
@@ -115,7 +118,7 @@ def _signs(folder: str, top: bool, folded: bool) -> list[str]:
     known: dict[str, str] = {}
     if folded:
         with suppress(OSError):  # a folder above that only lets one through
-            known = {name.casefold(): name for name in os.listdir(folder)}
+            known = {_IGNORED.sub("", name).casefold(): name for name in os.listdir(folder)}
 
     def there(name: str) -> str:
         exact = os.path.lexists(os.path.join(folder, name))

@@ -25,7 +25,7 @@ def has_commit(url: str, commit: str, place: Path) -> bool:
     """
     place.mkdir(parents=True, exist_ok=True)
     must(place, ["init", "--quiet", "--bare", "--template=", "."], where=NOWHERE)
-    here = bare(place.absolute())
+    here = bare(place)
     if len(commit) in _FULL:
         ran = run(
             place, [*_SLOW, *_FETCH, "--depth=1", "--no-tags", "--end-of-options", url, commit], where=here
