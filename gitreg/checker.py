@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -10,12 +11,13 @@ from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-from gitreg import demands, folders, memo, stagefile
+from gitreg import demands, folders, memo, stagefile, treefiles
 from gitreg.declared import Named, RegistryFile
-from gitreg.errors import Problem
-from gitreg.gather import Content, content_of, gather
+from gitreg.desired import WantedStay
+from gitreg.errors import InvalidFiles, Problem
+from gitreg.gather import Content, Gathered, content_of, gather
 from gitreg.git import discovery
-from gitreg.manifest import REGISTRY_FILE, read_manifest, read_stage, read_yaml
+from gitreg.manifest import REGISTRY_FILE, read_stage, read_yaml
 from gitreg.names import did_you_mean
 from gitreg.reports import CheckReport, advice
 from gitreg.store import Store
@@ -40,6 +42,7 @@ class Checked:
         version: as the manifest says; None where it is blank, or broken.
         line, column: of the version.
         artifact: its path, where it is at one.
+        files: what its content, its parameters and its metrics are read from.
     """
 
     file: str
@@ -50,6 +53,7 @@ class Checked:
     line: int = 0
     column: int = 0
     artifact: str | None = None
+    files: tuple[str, ...] = ()
 
 
 def check_models(
@@ -58,6 +62,7 @@ def check_models(
     visible: Collection[str] | None,
     remembered: memo.Memo,
     require: Sequence[str] = (),
+    submodules: Collection[str] = (),
 ) -> Iterator[Checked]:
     """Check models, in order.
 
@@ -65,12 +70,13 @@ def check_models(
 
     Args:
         require: the fields that each must have.
+        submodules: of the work tree.
     """
-    kind = " ".join(["check", *require])
+    kind = " ".join(["check", *require, *(f"/{one}" for one in sorted(submodules))])
     known = remembered.recall(kind)
     todo = [file for file in files if file not in known]
     fresh: dict[str, tuple[memo.Stamps, Verdict]] = {}
-    for file, stamps, verdict in _check_all(root, todo, visible, require):
+    for file, stamps, verdict in _check_all(root, todo, visible, require, submodules):
         fresh[file] = (stamps, verdict)
         known[file] = verdict
     remembered.remember(kind, fresh)
@@ -88,35 +94,8 @@ def check_models(
             verdict["place"][0],
             verdict["place"][1],
             verdict["artifact"],
+            tuple(verdict["files"]),
         )
-
-
-def check(
-    registry: Registry,
-    references: Sequence[str],
-    run: bool,
-    timeout: float | None,
-    progress: Callable[[str], None] | None,
-) -> CheckReport:
-    """Find everything that is wrong with a registry; see `Registry.check`."""
-    from gitreg import doors, rules
-
-    files = registry.chosen(references)
-    report = CheckReport(len(files))
-    found = examine(registry, files, report, run, timeout, progress)
-    names = [one.named for one in found if one.named]
-    if references:
-        names = [n for f in registry.files if (n := read_manifest(registry.root, f).named)]
-    report.problems += check_names(names)
-    report.problems += demands.mistakes(registry.root, registry.file.require)
-    report.problems += rules.check_neighbours(registry)
-    report.problems += rules.check_stays(registry, {one.name: one.file for one in names})
-    report.problems += rules.check_versions(registry, found)
-    report.problems += doors.mistakes(
-        registry.root, {c.named.name: c.artifact for c in found if c.named and c.artifact}
-    )
-    report.problems = sorted_problems(report.problems)
-    return report
 
 
 def examine(
@@ -127,6 +106,7 @@ def examine(
     timeout: float | None,
     progress: Callable[[str], None] | None,
     visible: Collection[str] | EllipsisType | None = ...,
+    submodules: Collection[str] | None = None,
 ) -> list[Checked]:
     """Check some manifests and all that they name, and run their models if asked to, into a report.
 
@@ -138,7 +118,8 @@ def examine(
     runnable: list[str] = []
     verdicts = registry.memo.recall("stacked")
     found = []
-    for one in check_models(registry.root, files, seen, registry.memo, registry.file.require):
+    kept = registry.submodules if submodules is None else submodules
+    for one in check_models(registry.root, files, seen, registry.memo, registry.file.require, kept):
         found.append(one)
         report.problems += one.problems
         if run and not any(p.level == "error" for p in one.problems):
@@ -158,27 +139,35 @@ def examine(
 
 
 def _check_all(
-    root: Path, files: Sequence[str], visible: Collection[str] | None, require: Sequence[str]
+    root: Path,
+    files: Sequence[str],
+    visible: Collection[str] | None,
+    require: Sequence[str],
+    submodules: Collection[str],
 ) -> Iterator[tuple[str, memo.Stamps, Verdict]]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if len(files) < _WORTH_A_PROCESS or cores == 1:
-        yield from _check_some(root, files, visible, require)
+        yield from _check_some(root, files, visible, require, submodules)
         return
     size = max(25, len(files) // (cores * 4))
     chunks = [files[i : i + size] for i in range(0, len(files), size)]
     with ProcessPoolExecutor(cores) as pool:
-        jobs = [pool.submit(_check_some, root, chunk, visible, require) for chunk in chunks]
+        jobs = [pool.submit(_check_some, root, chunk, visible, require, submodules) for chunk in chunks]
         for job in jobs:
             yield from job.result()
 
 
 def _check_some(
-    root: Path, files: Sequence[str], visible: Collection[str] | None, require: Sequence[str]
+    root: Path,
+    files: Sequence[str],
+    visible: Collection[str] | None,
+    require: Sequence[str],
+    submodules: Collection[str],
 ) -> list[tuple[str, memo.Stamps, Verdict]]:
     store = Store(root, folders.digests)
     found = []
     for file in files:
-        gathered = gather(root, file, store, visible)
+        gathered = gather(root, file, store, visible, submodules=submodules)
         manifest = gathered.manifest
         sound = manifest is not None and not gathered.errors
         verdict: Verdict = {
@@ -187,10 +176,17 @@ def _check_some(
             "version": manifest.version if manifest else None,
             "place": gathered.version_place,
             "artifact": manifest.artifact.path if manifest and manifest.artifact else None,
+            "files": _read_by(gathered),
             "problems": [asdict(p) for p in (*gathered.problems, *demands.problems(root, gathered, require))],
         }
         found.append((file, gathered.inputs, verdict))
     return found
+
+
+def _read_by(gathered: Gathered) -> list[str]:
+    manifest = gathered.manifest
+    values = (manifest.params, manifest.metrics) if manifest else ()
+    return [*gathered.committed, *(one for one in values if isinstance(one, str))]
 
 
 def sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
@@ -220,9 +216,14 @@ def check_names(names: Sequence[Named]) -> list[Problem]:
 def check_stages(root: Path, registry: RegistryFile, models: Collection[str]) -> list[Problem]:
     """Stage files: valid, of a stage that registry.yaml knows, and of models that there are."""
     problems = []
-    for path in sorted((root / "stages").glob("*.y*ml")):
-        problems += check_stage(root, path.relative_to(root).as_posix(), registry, models)
-    return problems + _unknown_from(root, registry)
+    for file in stage_files(root):
+        problems += check_stage(root, file, registry, models)
+    return problems + unknown_from(root, registry)
+
+
+def stage_files(root: Path) -> list[str]:
+    """The stage files, relative to the root; links that lead nowhere, too."""
+    return sorted(path.relative_to(root).as_posix() for path in (root / "stages").glob("*.y*ml"))
 
 
 def check_stage(
@@ -234,8 +235,12 @@ def check_stage(
     if stage not in registry.stages:
         guess = did_you_mean(stage, registry.stages)
         problems.append(Problem(file, 0, 0, "", f"registry.yaml has no stage '{stage}'{guess}"))
-    if models is None and stagefile.entries((root / file).read_bytes()):
-        return problems
+    kept = f"stages/{stage}.yaml"
+    if not file.endswith((".yaml", ".yml")) or (file != kept and os.path.lexists(root / kept)):
+        problems.append(Problem(file, 0, 0, "", f"is not read: {kept} is the file of this stage"))
+    with contextlib.suppress(InvalidFiles):
+        if models is None and stagefile.entries(treefiles.read(root, file)):
+            return problems
     document, found = read_stage(root, file)
     problems += found
     if not found and models is not None:
@@ -246,7 +251,14 @@ def check_stage(
     return problems
 
 
-def _unknown_from(root: Path, registry: RegistryFile) -> list[Problem]:
+def no_model(stay: WantedStay, models: Collection[str]) -> Problem:
+    """A line of a stage file on a model that there is not."""
+    message = f"there is no model '{stay.model}'{did_you_mean(stay.model, models)}"
+    return Problem(stay.file, stay.line, 1, stay.model, message)
+
+
+def unknown_from(root: Path, registry: RegistryFile) -> list[Problem]:
+    """Stages of registry.yaml that follow one which it does not have."""
     wrong = [
         (name, i, other)
         for name, stage in registry.stages.items()

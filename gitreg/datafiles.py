@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import documents, numerals
+from gitreg import documents, numerals, treefiles
 from gitreg.documents import Document
 from gitreg.errors import InvalidFiles, Problem
 from gitreg.model import ModelSchema
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 _MAX_SAMPLES, _MOST_SAMPLES = 64 << 20, 1 << 20
 
 
-def read_values(file: Path, name: str, finite: bool = False) -> Mapping[str, Any]:
+def read_values(file: Path, name: str, root: Path | None = None, finite: bool = False) -> Mapping[str, Any]:
     """A mapping from a JSON, YAML or TOML file.
 
     Args:
+        root: of the registry that the file belongs to: it is read from commits, too, and may be no link.
         finite: whether every number in it has to be one that is finite, and of a sane length.
 
     Raises:
         InvalidFiles: it is none of these, or not a mapping; or a number is not as it has to be.
     """
-    raw = _raw(file, name, documents.MAX_BYTES)
+    raw = _raw(file, name, documents.MAX_BYTES) if root is None else treefiles.read(root, name)
     if finite and (problems := _odd_numbers(raw.decode("utf-8", "replace"), name)):
         raise InvalidFiles(problems)
     return values_of(raw, name)
@@ -51,7 +52,7 @@ def values_or_none(root: Path, said: Mapping[str, Any] | str | None) -> Mapping[
     if not isinstance(said, str):
         return said or {}
     try:
-        return read_values(root / said, said)
+        return read_values(root / said, said, root)
     except InvalidFiles:
         return {}
 
@@ -113,14 +114,7 @@ def _toml(text: str) -> Any:
 
 
 def _raw(file: Path, name: str, most: int) -> bytes:
-    try:
-        if file.stat().st_size > most:
-            raise InvalidFiles(
-                [Problem(name, 0, 0, "", f"{file.stat().st_size:,} bytes; at most {most:,} are read")]
-            )
-        return file.read_bytes()
-    except OSError as error:
-        raise InvalidFiles([Problem(name, 0, 0, "", f"cannot be read: {error.strerror}")]) from None
+    return treefiles.follow(file, name, most)
 
 
 def _json(raw: bytes, name: str) -> Any:

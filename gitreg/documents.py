@@ -71,11 +71,14 @@ class _Broken(Exception):
         self.message = message
 
 
-def parse(raw: bytes, file: str, most: int = MAX_BYTES) -> tuple[Document, list[Problem]]:
+def parse(
+    raw: bytes, file: str, most: int = MAX_BYTES, merging: bool = False
+) -> tuple[Document, list[Problem]]:
     """Read one YAML document; its data is None and the problems say why when it cannot be read.
 
     Args:
-        most: bytes; a longer document is refused.
+        most: bytes; a longer document is refused. Other bounds grow with it.
+        merging: leave YAML 1.1's merge keys (`<<`) in the data, as keys like others, and do not refuse them.
     """
     document = Document(file)
     try:
@@ -89,7 +92,7 @@ def parse(raw: bytes, file: str, most: int = MAX_BYTES) -> tuple[Document, list[
             text = raw.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise _Broken(None, f"not UTF-8: byte {error.start} is {raw[error.start]:#04x}") from None
-        _Reader(document, MAX_VALUES * most // MAX_BYTES).read(text)
+        _Reader(document, max(1, most // MAX_BYTES), merging).read(text)
     except _Broken as broken:
         document.data = None
         return document, [Problem(file, broken.place[0], broken.place[1], "", broken.message)]
@@ -99,9 +102,9 @@ def parse(raw: bytes, file: str, most: int = MAX_BYTES) -> tuple[Document, list[
 class _Reader:
     """Builds a document from YAML's event stream."""
 
-    def __init__(self, document: Document, most: int) -> None:
-        self.document = document
-        self.most = most
+    def __init__(self, document: Document, scale: int, merging: bool) -> None:
+        self.document, self.merging = document, merging
+        self.most, self.most_aliases = MAX_VALUES * scale, MAX_ALIASES * scale
         self.anchors: dict[str, Any] = {}
         self.aliases = 0
         self.values = 0
@@ -177,7 +180,7 @@ class _Reader:
         frame = self.stack[-1]
         if not isinstance(key, str):
             raise _Broken(mark, "a key must be a string")
-        if key == "<<":
+        if key == "<<" and not self.merging:
             raise _Broken(mark, "merge keys ('<<') are not part of a registry's YAML")
         path = (*frame[1], key)
         if key in frame[0]:
@@ -206,8 +209,8 @@ class _Reader:
     def alias(self, event: Any) -> None:
         """A value that has an anchor stands here again; few may, lest a small text grows."""
         self.aliases += 1
-        if self.aliases > MAX_ALIASES:
-            raise _Broken(event.start_mark, f"more than {MAX_ALIASES} aliases")
+        if self.aliases > self.most_aliases:
+            raise _Broken(event.start_mark, f"more than {self.most_aliases} aliases")
         if event.anchor not in self.anchors:
             raise _Broken(event.start_mark, f"the alias '*{event.anchor}' names no finished anchor")
         value = self.anchors[event.anchor]

@@ -5,32 +5,45 @@ https://dvc.org/doc/user-guide/project-structure/dvcyaml-files#artifacts
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import edits, safewrite
-from gitreg.documents import parse
-from gitreg.errors import Problem
+from gitreg import edits, safewrite, treefiles
+from gitreg.documents import Document, parse
+from gitreg.errors import InvalidFiles, Problem
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
 
 FILE = "dvc.yaml"
+_MOST = 32 << 20
+# Without these, every line of a YAML file that begins like an entry is one: there are no texts of several
+# lines, no aliases, no second document.
+_TEXTS = re.compile(r"[\"'|>&*{}\[\]!%?`@\r\x85\u2028\u2029]|^(?:---|\.\.\.)", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*#[ -~\t]*$", re.MULTILINE)
 
 
-def mistakes(root: Path, artifacts: Mapping[str, str]) -> list[Problem]:
+def mistakes(root: Path, artifacts: Mapping[str, str], whole: bool = True) -> list[Problem]:
     """Entries that say something else than the manifests (errors), or are missing (warnings).
 
     Args:
         artifacts: model -> path of its artifact.
+        whole: also say what is wrong with the file itself where it has no entry of these.
     """
-    text = read(root)
-    artifacts = {name: path for name, path in artifacts.items() if not _plainly(text, name, path)}
-    if not artifacts:
+    if not artifacts and not whole:
         return []
-    document, problems = parse(text.encode("utf-8", "surrogateescape"), FILE)
+    try:
+        text = read(root)
+    except InvalidFiles as invalid:
+        return list(invalid.problems)
+    plain = not _TEXTS.search(_COMMENT.sub("", text) if "#" in text else text)
+    artifacts = {name: path for name, path in artifacts.items() if not (plain and _plainly(text, name, path))}
+    if not artifacts and (plain or not whole):
+        return []
+    document, problems = _parsed(text)
     if problems:
         return problems
     data = document.data if isinstance(document.data, Mapping) else {}
@@ -49,6 +62,27 @@ def mistakes(root: Path, artifacts: Mapping[str, str]) -> list[Problem]:
             message = f"says {there!r}; the artifact of {name} is '{path}': gitreg check --fix"
             found.append(document.problem(place, message))
     return found
+
+
+def changed(before: bytes, root: Path) -> set[str]:
+    """The models whose entries in dvc.yaml are others than before; all of them where it is broken now."""
+    old = _entries(before.decode("utf-8", "surrogateescape"))
+    try:
+        new = _entries(read(root))
+    except InvalidFiles:
+        new = {}
+    return {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+
+
+def _entries(text: str) -> Mapping[str, Any]:
+    """model -> its entry."""
+    data = _parsed(text)[0].data
+    said = data.get("artifacts") if isinstance(data, Mapping) else None
+    return said if isinstance(said, Mapping) else {}
+
+
+def _parsed(text: str) -> tuple[Document, list[Problem]]:
+    return parse(text.encode("utf-8", "surrogateescape"), FILE, _MOST, merging=True)
 
 
 def _plainly(text: str, name: str, path: str) -> bool:
@@ -78,9 +112,14 @@ def fixed(root: Path, artifacts: Mapping[str, str]) -> str | None:
 
 
 def read(root: Path) -> str:
-    """dvc.yaml as it is; empty where there is none."""
-    file = root / FILE
-    return file.read_bytes().decode("utf-8", "surrogateescape") if file.is_file() else ""
+    """dvc.yaml as it is; empty where there is none.
+
+    Raises:
+        InvalidFiles: it is a link, or cannot be read.
+    """
+    if not os.path.lexists(root / FILE):
+        return ""
+    return treefiles.read(root, FILE, _MOST).decode("utf-8", "surrogateescape")
 
 
 def fix(registry: Registry) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from gitreg.compatibility import Change, compare
 from gitreg.datafiles import flat
 from gitreg.declared import Manifest
 from gitreg.errors import Refused
-from gitreg.git import objects
+from gitreg.locked import Committed
 from gitreg.recorded import ModelRecord
 from gitreg.snapshot import Snapshot
 from gitreg.store.pointers import Files, OnDisk, Pointers
@@ -96,7 +97,7 @@ class Effects:
         Args:
             file: its manifest; empty where it has none.
         """
-        there = bool(file) and (self.root / file).is_file()
+        there = bool(file) and os.path.lexists(self.root / file)
         read = self.registry.read(file) if there else None
         now = read.manifest if read else None
         then = self.old.manifest_named(name, [file]) if file else None
@@ -111,7 +112,7 @@ class Effects:
         review.files = [
             (s, p) for p, s in sorted(self.changed.items()) if folder and p.startswith(f"{folder}/")
         ]
-        review.artifact = (self._artifact(then, _Committed(self.old)), self._artifact(now, OnDisk(self.root)))
+        review.artifact = (self._artifact(then, Committed(self.old)), self._artifact(now, OnDisk(self.root)))
         self._metrics(review, now, then, self.records.get(name, ModelRecord(name)))
         return review
 
@@ -140,21 +141,3 @@ class Effects:
             if there is not None:
                 snapshot = self.registry.snapshot(known.versions[version].tag.commit)
                 review.metrics[stage], review.columns[stage] = flat(snapshot.values(there.metrics)), version
-
-
-class _Committed:
-    """The files of a commit."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-
-    def has(self, file: str) -> bool:
-        return self.snapshot.read(file) is not None
-
-    def read(self, file: str) -> bytes | None:
-        return self.snapshot.read(file)
-
-    def names(self, folder: str) -> list[str]:
-        place = f"{self.snapshot.prefix}{folder}/"
-        found = objects.tree(self.snapshot.root, self.snapshot.commit, [f":(literal){place}"])
-        return [path.removeprefix(place) for path in found if "/" not in path.removeprefix(place)]

@@ -17,7 +17,7 @@ def judge(root: Path, manifest: Manifest, document: Document) -> tuple[list[Prob
     """What is wrong with a manifest's `triton` fragment, and the files beside the manifest that it names.
 
     Returns:
-        The problems; and each file's path in the package -> its path from the root.
+        The problems; and each file's path in the package -> its path from the root, be it there or not.
     """
     if not manifest.triton:
         return [], {}
@@ -32,7 +32,7 @@ def judge(root: Path, manifest: Manifest, document: Document) -> tuple[list[Prob
         if refused := refused or _not_carried(root / files[path], files[path]):
             found.append((place, refused))
     problems = [document.problem(("triton", *place), why) for place, why in found]
-    return problems, {} if problems else files
+    return problems, {path: file for path, file in files.items() if file}
 
 
 def _not_carried(file: Path, name: str) -> str | None:

@@ -11,16 +11,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import documents, flavors, fragment, memo, patterns, references, requirements
+from gitreg import documents, flavors, fragment, memo, patterns, references, requirements, treefiles
 from gitreg.datafiles import read_samples, read_text, read_values
 from gitreg.declared import Artifact, Manifest, Named
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.folders import tree_files
-from gitreg.manifest import Read, drafted, read_manifest
+from gitreg.manifest import Read, drafted, manifest_of, places, read_yaml
 from gitreg.names import did_you_mean
 from gitreg.packages import NATIVE, Parts, content_digest, schema_data
 from gitreg.redaction import cleaned, holds_secret
-from gitreg.source import Tree, bundle
+from gitreg.source import Bundle, Tree, bundle
 from gitreg.store import Store, Tracked
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class Gathered:
         code: import path with slashes -> file.
         service: the code for its service: path below that -> file.
         beside: files that its Triton configuration names: path in the package -> file.
-        inputs: stamps of every file and folder that was looked at, as before the look.
+        inputs: stamps of every file and folder that was looked at, as before the look; of what is named and
+            not there, too.
         version_place: line and column of the version in the manifest.
         committed: the paths whose last commit is the package's commit.
         document: the manifest as read, for the places of later problems.
@@ -68,7 +69,12 @@ class Gathered:
 
 
 def gather(
-    root: Path, file: str, store: Store, visible: Collection[str] | None, build: bool = False
+    root: Path,
+    file: str,
+    store: Store,
+    visible: Collection[str] | None,
+    build: bool = False,
+    submodules: Collection[str] = (),
 ) -> Gathered:
     """Read a model and all that its manifest names.
 
@@ -78,10 +84,13 @@ def gather(
         store: where artifacts are tracked.
         visible: files that Git does not ignore, or None for all.
         build: whether its packages are to be built: its artifact is hashed in the background then.
+        submodules: of the work tree; what lies in one is in no commit.
     """
     gathered = Gathered(file)
-    gathered.inputs = memo.stamps([root / file])
-    read = read_manifest(root, file)
+    gathered.inputs = memo.stamps(memo.lying(root, file))
+    document, problems = read_yaml(root, file, "model")
+    gathered.inputs |= memo.stamps(f"{root}/{place}" for place in places(document))
+    read = manifest_of(document, problems, root)
     gathered.problems = read.problems
     gathered.manifest = read.manifest
     gathered.named = read.named
@@ -91,6 +100,8 @@ def gather(
     gathered.committed = [file]
     if read.manifest is not None:
         _Gatherer(root, gathered, read, store, build).everything(visible)
+    within = treefiles.submodules_of(root, gathered.inputs, submodules) if submodules else []
+    gathered.problems += [Problem(file, 0, 0, "", f"'{one}' {treefiles.SUBMODULE}") for one in within]
     gathered.problems = sorted(set(gathered.problems))
     return gathered
 
@@ -184,10 +195,6 @@ def _serving(manifest: Manifest) -> dict[str, Any]:
     return {**said, "code": "service"} if "code" in manifest.serving else said
 
 
-# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
-_POINTER, _MOST_POINTER = b"version https://git-lfs.github.com/spec/", 1024
-
-
 class _Gatherer:
     def __init__(self, root: Path, gathered: Gathered, read: Read, store: Store, build: bool) -> None:
         assert read.manifest is not None
@@ -218,11 +225,12 @@ class _Gatherer:
 
     def look(self, path: str, committed: bool = False) -> Path:
         """Note that a file decides the outcome."""
-        full = self.root / path
-        self.gathered.inputs.setdefault(str(full), memo.stamp(full))
+        for place in memo.lying(self.root, path):
+            if place not in self.gathered.inputs:
+                self.gathered.inputs[place] = memo.stamp(place)
         if committed:
             self.gathered.committed.append(path)
-        return full
+        return self.root / path
 
     def artifact(self) -> None:
         """The artifact, as DVC or a pipeline tracks it."""
@@ -232,12 +240,10 @@ class _Gatherer:
         if any(p.path.startswith("artifact") for p in self.gathered.problems):
             return
         folder = self.manifest.folder
-        if source.path:
-            self.look(f"{source.path}.dvc")
-        else:
+        if not source.path:
             self.look(folder)
         try:
-            self.gathered.tracked = tracked = self.store.tracked(source, folder)
+            self.gathered.tracked = tracked = self.store.tracked(source, folder, self.look)
         except Refused as refused:
             hint = f" ({refused.hint})" if refused.hint else ""
             self.problem(("artifact",), refused.message + hint)
@@ -261,20 +267,21 @@ class _Gatherer:
         tree = Tree(
             tuple(self.root / r for r in roots), self.root, self.root.resolve(), visible, tuple(hidden)
         )
+        found = Bundle()
         try:
-            found = bundle(manifest.model_class, tree, manifest.include_import_prefixes)
+            bundle(manifest.model_class, tree, manifest.include_import_prefixes, found)
         except InvalidFiles as invalid:
             self.gathered.problems.extend(invalid.problems)
             return
         except Refused as refused:
             self.problem(("model_class",), refused.message)
             return
+        finally:
+            for place in (*found.watched, *found.files.values()):
+                self.gathered.inputs.setdefault(str(place), memo.stamp(place))
         self.gathered.problems.extend(found.warnings)
         self.gathered.code = found.files
-        for place in found.watched:
-            self.gathered.inputs.setdefault(str(place), memo.stamp(place))
         for file in found.files.values():
-            self.gathered.inputs.setdefault(str(file), memo.stamp(file))
             if file.is_relative_to(self.root):
                 self.gathered.committed.append(file.relative_to(self.root).as_posix())
             self.whole(("model_class",), file)
@@ -282,8 +289,8 @@ class _Gatherer:
     def whole(self, path: documents.Path, file: Path) -> None:
         """A file whose content Git LFS keeps elsewhere would be packaged as what stands in its place."""
         status = self.gathered.inputs[str(file)]
-        small = status and status[0] < _MOST_POINTER and file.suffix != ".py"
-        if small and file.read_bytes().startswith(_POINTER):
+        small = status and status[0] < treefiles.MOST_POINTER and file.suffix != ".py"
+        if small and treefiles.is_pointer(file.read_bytes()):
             where = os.path.relpath(file, self.root)
             self.problem(path, f"'{where}' is a pointer of Git LFS; its content is not here")
 
@@ -321,7 +328,14 @@ class _Gatherer:
             self.gathered.service = {place.name: place}
             self.whole(("serving", "code"), place)
             return
-        names = [name for name in tree_files(place) if visible is None or f"{code}/{name}" in visible]
+        if not place.is_dir():
+            return  # which is told of the path
+        try:
+            every = tree_files(place)
+        except Refused as refused:
+            self.problem(("serving", "code"), refused.message)
+            return
+        names = [name for name in every if visible is None or f"{code}/{name}" in visible]
         self.gathered.service = {name: self.look(f"{code}/{name}", committed=True) for name in names}
         for file in self.gathered.service.values():
             self.whole(("serving", "code"), file)
@@ -423,6 +437,6 @@ class _Gatherer:
         if not isinstance(path, str) or any(p.path == name for p in self.gathered.problems):
             return
         try:
-            read_values(self.look(path), path, finite=True)
+            read_values(self.look(path), path, self.root, finite=True)
         except InvalidFiles as invalid:
             self.gathered.problems.extend(invalid.problems)

@@ -6,13 +6,14 @@ import json
 import math
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import clauses, printed
+from gitreg import clauses, printed, treefiles
 from gitreg.declared import ArtifactSource, Batching, Manifest, Named, RegistryFile
 from gitreg.documents import Document, not_finite, parse, problems_of
 from gitreg.documents import Path as DocumentPath
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 REGISTRY_FILE = "registry.yaml"
+_SIZE = "{size:,} bytes; a YAML file of a registry has at most {most:,}"
 
 
 @dataclass
@@ -157,14 +159,9 @@ def read_yaml(root: Path, file: str, kind: str | None) -> tuple[Document, list[P
     if refused:
         return Document(file), [Problem(file, 0, 0, "", refused)]
     try:
-        with open(root / relative, "rb") as stream:
-            raw = stream.read((1 << 20) + 1)
-            size = os.fstat(stream.fileno()).st_size
-    except OSError as error:
-        return Document(file), [Problem(file, 0, 0, "", f"cannot be read: {error.strerror}")]
-    if size > len(raw):
-        message = f"{size:,} bytes; a YAML file of a registry has at most {1 << 20:,}"
-        return Document(file), [Problem(file, 0, 0, "", message)]
+        raw = treefiles.read(root, relative, rule=_SIZE)
+    except InvalidFiles as invalid:
+        return Document(file), [replace(problem, file=file) for problem in invalid.problems]
     return judged(raw, file, kind)
 
 
@@ -301,9 +298,8 @@ class _Paths:
         folder = document.file.rpartition("/")[0]
         for path, text in named_paths(document.data):
             relative, refused = contain(root, folder, text)
-            here = root is None or path[0] == "artifact" or os.path.lexists(os.path.join(root, relative))
-            if not refused and not here:
-                refused = f"'{relative}' does not exist"
+            if not refused and root is not None and path[0] != "artifact":
+                refused = _unfit(f"{root}/{relative}", relative, path)
             if refused:
                 self.problems.append(document.problem(path, refused))
             else:
@@ -312,6 +308,31 @@ class _Paths:
     def at(self, *path: str | int) -> str | None:
         """The path that stands at a place of the document; None if there is none, or a refused one."""
         return self.found.get(path)
+
+
+def places(document: Document) -> list[str]:
+    """Where the paths that a manifest names lie, relative to the root, whatever is there; none outside of it.
+
+    Of an artifact only whether a link stands in its place matters: such a path ends with a slash.
+    """
+    folder = document.file.rpartition("/")[0]
+    every = named_paths(document.data) if isinstance(document.data, Mapping) else ()
+    found = [(contain(None, folder, text)[0], path[0]) for path, text in every]
+    return [f"{place}/" if kind == "artifact" else place for place, kind in found if place not in ("", ".")]
+
+
+def _unfit(full: str, relative: str, path: DocumentPath) -> str | None:
+    """Why what lies at a path that a manifest names is not what it should be."""
+    try:
+        mode = os.stat(full).st_mode
+    except OSError:
+        lost = f"'{relative}' is a symbolic link that leads nowhere"
+        return lost if os.path.islink(full) else f"'{relative}' does not exist"
+    if path[0] == "code":
+        return None if stat.S_ISDIR(mode) else f"'{relative}' is not a folder"
+    if stat.S_ISDIR(mode):
+        return None if path[0] == "serving" else f"'{relative}' is a folder; a file is expected"
+    return None if stat.S_ISREG(mode) else f"'{relative}' is neither a file nor a folder"
 
 
 def named_paths(said: Mapping[str, Any]) -> Iterator[tuple[DocumentPath, str]]:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,18 +23,29 @@ Stamps = dict[str, "Stamp | None"]
 # Two writes within one tick of the kernel's clock have one time stamp; ticks last up to 10 ms.
 _TICK_NS = 20_000_000
 # Another layout of the table gets another name.
-_TABLE = "memo_2"
+_TABLE = "memo_3"
 
 T = TypeVar("T")
 
 
 def stamp(path: str | Path) -> Stamp | None:
-    """[size, mtime in ns, inode] of a file or folder; None where there is none."""
+    """[size, mtime in ns, inode] of a file or folder, of a link those of its target, too; None of nothing.
+
+    Of a path with a slash at its end only whether it is a folder, a link or something else counts: what comes
+    and goes in a folder does not change what lies behind it, and a link in its place does.
+    """
     try:
-        status = os.stat(path)
+        if isinstance(path, str) and path.endswith("/"):
+            return [stat.S_IFMT(os.lstat(path[:-1]).st_mode), 0, 0]
+        status = os.lstat(path)
+        found = [status.st_size, status.st_mtime_ns, status.st_ino]
     except OSError:
         return None
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
+    if stat.S_ISLNK(status.st_mode):
+        with contextlib.suppress(OSError):  # it leads nowhere
+            status = os.stat(path)
+            found += [status.st_size, status.st_mtime_ns, status.st_ino]
+    return found
 
 
 def stamps(paths: Iterable[str | Path]) -> Stamps:
@@ -48,6 +60,12 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def lying(root: str | Path, file: str) -> list[str]:
+    """Paths whose stamps tell whether a file below a root changed, or a folder above it became a link."""
+    parts = file.split("/")
+    return [f"{root}/{'/'.join(parts[:depth])}/" for depth in range(1, len(parts))] + [f"{root}/{file}"]
 
 
 class Memo:
@@ -82,7 +100,7 @@ class Memo:
         rows = [
             (kind, self.place, key, self.version, json.dumps({"files": files, "outcome": outcome}))
             for key, (files, outcome) in outcomes.items()
-            if _is_text(key) and all(one is None or one[1] < limit for one in files.values())
+            if _is_text(key) and all(one is None or max(one[1::3]) < limit for one in files.values())
         ]
         if rows:
             self._use(

@@ -145,9 +145,12 @@ class Planner:
         lost = self.files is not None and any(stay.model not in known for stay in stays)
         names = tuple(self.snapshot.named()[0]) if lost else ()
         scheme = self.snapshot.file.scheme
+        misplaced = self.snapshot.misplaced(self.files is None)
+        told = {problem.file for problem in misplaced}
+        wrong = misplaced + [problem for problem in wrong if problem.file not in told]
         # What a broken file would have said is not known: that it says nothing is no plan to empty its stage.
         broken = {problem.file for problem in wrong}
-        read = tuple(s for s in stages if not {f"stages/{s}.yaml", f"stages/{s}.yml"} & broken)
+        read = tuple(s for s in stages if not {"stages", f"stages/{s}.yaml", f"stages/{s}.yml"} & broken)
         prefix = self.snapshot.file.prefix
         desired = Desired(self.commit, wanted, read, self._latest(stays, wanted), scheme, names, prefix)
         return desired, problems + wrong + self._unknown_files(stages) + self._clash()

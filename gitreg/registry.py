@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from gitreg import (
     applier,
     bumper,
-    checker,
     doors,
     environment,
     isolation,
@@ -24,13 +23,13 @@ from gitreg.bumper import Bumped
 from gitreg.declared import Manifest
 from gitreg.gather import Gathered
 from gitreg.names import parse_reference
+from gitreg.outlook import Outlook
 from gitreg.planner import Planned
 from gitreg.promoter import Prepared
 from gitreg.puller import Pulled, Puller
 from gitreg.recorded import ModelRecord, Version
 from gitreg.reports import CheckReport, ModelReport
 from gitreg.review import Review, Reviewer
-from gitreg.uncommitted import Walk
 from gitreg.virtualenvs import Environments
 from gitreg.workbench import Workbench, versions_built
 from gitreg.worktree import WorkTree
@@ -320,8 +319,10 @@ class Registry(WorkTree):
         Raises:
             InvalidFiles: registry.yaml itself is broken.
         """
+        from gitreg import audit
+
         self.need_files("check")
-        return checker.check(self.using(env), references, run, timeout, progress)
+        return audit.audit(self.using(env), references, run, timeout, progress)
 
     def review(
         self,
@@ -330,7 +331,7 @@ class Registry(WorkTree):
         timeout: float | None = None,
         committed: bool = False,
         progress: Callable[[str], None] | None = None,
-        walk: Walk | None = None,
+        outlook: Outlook | None = None,
         env: str | None = None,
     ) -> Review:
         """Check what changed since a base, as a pull request is checked, and say what it does.
@@ -339,13 +340,13 @@ class Registry(WorkTree):
             base: the branch or commit that the change is to be merged into.
             run: also load each model that is touched and ask it its samples.
             committed: the work tree is as HEAD has it, as in CI; else Git walks all of it for changes.
-            walk: that walk, where it has begun already.
+            outlook: what Git was asked already.
 
         Raises:
             Refused: the base is no commit here.
         """
         self.need_files("check")
-        return Reviewer(self.using(env), base, committed, walk).review(run, timeout, progress)
+        return Reviewer(self.using(env), base, committed, outlook).review(run, timeout, progress)
 
     def fix(self) -> list[str]:
         """Mend what has one right answer: dvc.yaml's artifacts; the files that were written."""

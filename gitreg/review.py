@@ -1,13 +1,14 @@
 """What a pull request does: the models it touches, checked; what changed; the plan that its merge applies.
 
-The work grows with the change: a model is touched when a file below its folder changed, when its manifest
-names something outside of its folder that changed, or when a stage file's line on it changed. Only a
-change of registry.yaml touches all.
+The work grows with the change: a model is touched when a file that it reads changed (see `touched`), or when
+a stage file's line on it changed. Only a change of registry.yaml touches all. What `check` refuses of what is
+touched is refused here, too, by the same functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +18,15 @@ from gitreg import checker, demands, doors, gates, git, planner, rules, uncommit
 from gitreg.declared import RegistryFile
 from gitreg.effects import Effects, ModelReview
 from gitreg.errors import GitregError, Outside, Problem, Refused
-from gitreg.git import discovery, refs
+from gitreg.git import discovery, listing, refs
 from gitreg.globs import Glob
+from gitreg.layout import Layout
 from gitreg.manifest import REGISTRY_FILE
+from gitreg.outlook import Outlook
 from gitreg.planner import Planned
 from gitreg.reports import CheckReport
 from gitreg.snapshot import Snapshot
+from gitreg.touched import Touched, attributes
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
@@ -71,18 +75,19 @@ class Reviewer:
     """
 
     def __init__(
-        self, registry: Registry, base: str, committed: bool = False, walk: uncommitted.Walk | None = None
+        self, registry: Registry, base: str, committed: bool = False, outlook: Outlook | None = None
     ) -> None:
         self.registry, self.root = registry, registry.root
-        walk = walk or (None if committed else uncommitted.Walk(self.root))
+        glob = registry.file.models
+        self.outlook = outlook or Outlook(self.root, not committed, glob)
         self.uncommitted: list[str] = []
-        self.pattern = Glob(registry.file.models)
         self._read_base(base)
         self.changed = git.changes(self.root, self.base, ())
         # Git looks at every file of the work tree, while the models that changed in any case are checked.
         self.pool = ThreadPoolExecutor(1)
-        glob, changed = registry.file.models, set(self.changed)
+        walk, changed = self.outlook.walk, set(self.changed)
         self.walk = self.pool.submit(uncommitted.find, self.root, glob, changed, walk) if walk else None
+        self._touched = self._concerned()
 
     def _walked(self) -> None:
         """Take what is in no commit yet into what changed."""
@@ -91,6 +96,25 @@ class Reviewer:
         self.uncommitted = self.walk.result()
         if self.uncommitted:
             self.changed = git.changes(self.root, self.base, self.uncommitted)
+            self._touched = self._concerned()
+
+    def _concerned(self) -> Touched:
+        return Touched(self.registry, self.old, self.changed, self.outlook, self._attributes_above())
+
+    def _attributes_above(self) -> bool:
+        """Whether a .gitattributes above the registry's root is another than before."""
+        folders = self.registry.prefix.split("/")[:-1]
+        for depth, above in enumerate(reversed(self.root.parents[: len(folders)])):
+            name = "".join(f"{folder}/" for folder in folders[:depth]) + ".gitattributes"
+            before = self.old.reader.read(f"{self.base}:{name}")
+            now = (above / ".gitattributes").read_bytes() if (above / ".gitattributes").is_file() else b""
+            if attributes(before[1] if before else b"") != attributes(now):
+                return True
+        return False
+
+    def touched(self) -> list[str]:
+        """The manifests that the change concerns, sorted; those that it deletes included."""
+        return self._touched.manifests()
 
     def _read_base(self, base: str) -> None:
         discovery.refuse_planted(self.root, folded=True)
@@ -125,7 +149,7 @@ class Reviewer:
         review = Review(self.base, self.commit, report)
         found: list[checker.Checked] = []
         try:
-            self._examine(self.touched(), found, report, run, timeout, progress)
+            self._examine(self._touched.nearest(), found, report, run, timeout, progress)
         finally:
             self._walked()
         touched = self.touched()
@@ -134,19 +158,21 @@ class Reviewer:
         report.models, review.uncommitted = len(files), self.uncommitted
         report.problems += demands.mistakes(self.root, self.registry.file.require)
         report.problems += rules.check_versions(self.registry, found)
-        paths = {one.named.name: one.artifact for one in found if one.named and one.content and one.artifact}
-        report.problems += doors.mistakes(self.root, paths)
+        layout = Layout(self.registry, self.outlook.listing.submodules)
+        report.problems += layout.changed(self.changed, found, self._touched.folders)
+        report.problems += doors.mistakes(self.root, self._artifacts(found), doors.FILE in self.changed)
         stages = self.stages(report)
         names = {one.named.name for one in found if one.named}
-        gone = {name: file for file in touched if file not in files for name in self._was(file)}
+        gone = {name: file for file in touched for name in self._was(file) if name not in names}
         report.problems += self._names_taken(found)
+        report.problems += self._stays(found, gone)
         records = self.registry.records({*names, *stages, *gone})
         effects = Effects(self.registry, self.old, self.changed, records, stages)
         told = {(one.named.name, one.file) for one in found if one.named}
         told |= {(name, gone.get(name, "")) for name in {*gone, *stages} - names}
         review.models = [effects.of(*one) for one in sorted(told)]
         review.policies, review.build = self._policies(), self._build()
-        self._plan(review, names | set(stages))
+        self._plan(review, {*names, *stages, *gone})
         report.problems = checker.sorted_problems(report.problems)
         return review
 
@@ -161,54 +187,51 @@ class Reviewer:
     ) -> None:
         """Check the manifests that are there and were not yet."""
         done = {one.file for one in found}
-        files = [file for file in touched if file not in done and (self.root / file).is_file()]
+        files = [file for file in touched if file not in done and os.path.lexists(self.root / file)]
         self._distrust(report)
         if files:
             seen = self.registry.visible_for(files)
             run = run and not self.distrusted
-            found += checker.examine(self.registry, files, report, run, timeout, progress, seen)
+            kept = self.outlook.listing.submodules
+            found += checker.examine(self.registry, files, report, run, timeout, progress, seen, kept)
 
     # What is touched ----------------------------------------------------------------------------
 
-    def touched(self) -> list[str]:
-        """The manifests that a change concerns, sorted; those that it deletes included."""
+    def _artifacts(self, found: list[checker.Checked]) -> dict[str, str]:
+        """model -> path of its artifact: of those that are touched, themselves or in dvc.yaml."""
+        paths = {one.named.name: one.artifact for one in found if one.named and one.artifact}
+        if doors.FILE not in self.changed:
+            return paths
+        names = doors.changed(self.old.read(doors.FILE) or b"", self.root) - {*paths}
+        for file in self._naming(names):
+            read = self.registry.read(file)
+            manifest = read.manifest
+            if manifest and manifest.name in names and manifest.artifact and manifest.artifact.path:
+                paths[manifest.name] = manifest.artifact.path
+        return paths
+
+    def _naming(self, names: Collection[str]) -> list[str]:
+        """The manifests that may say one of some names."""
+        glob = self.registry.file.models
+        return [f for f in listing.containing(self.root, glob, sorted(names)) if Glob(glob).match(f)]
+
+    def _stays(self, found: list[checker.Checked], gone: Mapping[str, str]) -> list[Problem]:
+        """Lines of stage files, as they lie here, that what is touched makes wrong."""
         if REGISTRY_FILE in self.changed:
-            return sorted({*self.registry.files, *(p for p in self.changed if self.pattern.match(p))})
-        found: set[str] = set()
-        outside: list[str] = []
-        for path in self.changed:
-            owners = [path] if self.pattern.match(path) else self._above(path)
-            found.update(owners)
-            if not owners and not path.startswith("stages/"):
-                outside.append(path)
-        if outside:
-            found.update(self._dependents(outside, found))
-        return sorted(found)
+            return rules.check_stays(self.registry, {one.named.name: one.file for one in found if one.named})
+        own = {one.named.name: one.file for one in found if one.named} if self.uncommitted else {}
+        problems = rules.check_stays(self.registry, own, {*own, *gone}) if own or gone else []
+        stages = [file for file in self._stage_files() if file in self.uncommitted]
+        if stages:
+            every = {manifest.name: manifest.file for manifest in self.registry.manifests()}
+            problems += [one for one in rules.check_stays(self.registry, every) if one.file in stages]
+        return problems
 
-    def _above(self, path: str) -> list[str]:
-        """Manifests in the folders above a file, here or at the base."""
-        parts = path.split("/")[:-1]
-        for depth in range(len(parts), -1, -1):
-            folder = "/".join(parts[:depth])
-            place = self.root / folder
-            names = [entry.name for entry in place.iterdir() if entry.is_file()] if place.is_dir() else []
-            inside = [f"{folder}/{name}".lstrip("/") for name in names]
-            if manifests := [file for file in inside if self.pattern.match(file)]:
-                return manifests
-        return [
-            p for p in self.changed if self.pattern.match(p) and path.startswith(p.rpartition("/")[0] + "/")
-        ]
-
-    def _dependents(self, outside: list[str], known: set[str]) -> Iterable[str]:
-        """Manifests that reach out of their own folder to a file that changed."""
-        for file in git.containing(self.root, r"^[^#]*\.\.(/|[^.a-z]|$)", "^[^#]*stage"):
-            if not self.pattern.match(file) or file in known:
-                continue
-            gathered = self.registry.gather(file, build=False, visible=self.registry.visible)
-            inputs = {Path(p) for p in gathered.inputs}
-            paths = {self.root / path for path in outside}
-            if paths & inputs or any(p in inputs for path in paths for p in path.parents if p != self.root):
-                yield file
+    def _stage_files(self) -> list[str]:
+        """The stage files that are there and changed, or that lie beside one of the same stage that did."""
+        moved = "stages" in self.changed
+        stems = {path.rpartition(".")[0] for path in self.changed if path.startswith("stages/")}
+        return [file for file in checker.stage_files(self.root) if moved or file.rpartition(".")[0] in stems]
 
     def _was(self, file: str) -> list[str]:
         read = self.old.manifest(file)
@@ -220,8 +243,8 @@ class Reviewer:
         new = [one for one in found if one.named and one.named.name not in self._was(one.file)]
         for one in new:
             assert one.named
-            for file in git.containing(self.root, one.named.name):
-                if not self.pattern.match(file) or any(file == other.file for other in found):
+            for file in self._naming([one.named.name]):
+                if any(file == other.file for other in found):
                     continue
                 read = self.registry.read(file)
                 if read.named and read.named.name.casefold() == one.named.name.casefold():
@@ -243,12 +266,11 @@ class Reviewer:
     def stages(self, report: CheckReport) -> dict[str, dict[str, tuple[str | None, str | None]]]:
         """model -> stage -> version before and after, for the lines of stage files that change."""
         changed: dict[str, dict[str, tuple[str | None, str | None]]] = {}
-        touched = [path for path in self.changed if path.startswith("stages/")]
+        touched = [path for path in self.changed if path.startswith("stages/") or path == "stages"]
         if not touched:
             return changed
-        for file in touched:
-            if (self.root / file).is_file():
-                report.problems += self.registry.stage_problems(file, file in self.uncommitted)
+        for file in self._stage_files():
+            report.problems += self.registry.stage_problems(file, file in self.uncommitted)
         for stage in self.registry.file.stages:
             here, broken = self.registry.stays_here(stage)
             # What a broken file would say is not known: that it says nothing is no change.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gitreg import bumper, checker, neighbours
@@ -44,19 +44,25 @@ def check_neighbours(registry: Registry) -> list[Problem]:
     return [problem] if problem else []
 
 
-def check_stays(registry: Registry, files: Mapping[str, str]) -> list[Problem]:
+def check_stays(
+    registry: Registry, files: Mapping[str, str], only: Collection[str] | None = None
+) -> list[Problem]:
     """Lines of stage files whose version can be in no stage: no tag registers it, and no manifest says it.
 
     Args:
         files: model -> its manifest.
+        only: look at the lines on these models; by default at all, and at the files as a whole.
     """
-    stays = [stay for stage in registry.file.stages for stay in registry.stays_here(stage)[0]]
+    stays = [stay for stage in registry.file.stages for stay in registry.stays_here(stage, only)[0]]
     records = registry.records({stay.model for stay in stays}) if stays else {}
     recorded = {name for name, known in records.items() if known.versions}
-    problems = checker.check_stages(registry.root, registry.file, {*files, *recorded})
+    problems = checker.check_stages(registry.root, registry.file, {*files, *recorded}) if only is None else []
     for stay in stays:
         known, file = records.get(stay.model, ModelRecord(stay.model)), files.get(stay.model)
-        if stay.version in known.registered or not (file or known.versions):
+        if stay.version in known.registered:
+            continue
+        if not (file or known.versions):
+            problems += [] if only is None else [checker.no_model(stay, {*files, *recorded})]
             continue
         manifest = read_manifest(registry.root, file).manifest if file else None
         said = manifest.version if manifest else None

@@ -19,6 +19,7 @@ from gitreg.memo import Memo
 from gitreg.names import NAME, NAME_RULE, did_you_mean
 
 _LINK = "120000"
+_ELSEWHERE = {_LINK: "symbolic link", "160000": "submodule"}
 # What a manifest says of itself, by the id of its blob: name, version, and the place of each.
 _KIND = "blob named"
 
@@ -142,19 +143,33 @@ class Snapshot:
 
     def _some(self, files: Iterable[str]) -> dict[str, str]:
         """Some manifests, as `manifests` has them."""
-        paths = [f":(literal){self.prefix}{file}" for file in files]
+        asked = {f"{self.prefix}{file}" for file in files}
+        paths = [f":(literal){path}" for path in sorted(asked)]
         found = objects.tree(self.root, self.commit, paths) if paths else {}
         return {
             path.removeprefix(self.prefix): entry.oid
             for path, entry in sorted(found.items())
-            if entry.mode != _LINK
+            if entry.mode not in _ELSEWHERE and path in asked  # a folder of that name holds others
         }
 
     @cached_property
-    def stage_files(self) -> list[str]:
-        """The files in `stages/`."""
+    def stage_files(self) -> dict[str, objects.Entry]:
+        """The files in `stages/`; or `stages` itself, where it is a link or a submodule."""
         found = objects.tree(self.root, self.commit, [f":(literal){self.prefix}stages"])
-        return [path.removeprefix(self.prefix) for path in found]
+        return {path.removeprefix(self.prefix): entry for path, entry in found.items()}
+
+    def misplaced(self, whole: bool) -> list[Problem]:
+        """Links and submodules where stage files or, with `whole`, manifests should be."""
+        asked = dict(self.stage_files)
+        if whole:
+            wanted, name = Glob(self.file.models), self.file.models.rpartition("/")[2]
+            modes = {path: entry for path, entry in self.tree.items() if entry.mode in _ELSEWHERE}
+            asked |= {p: e for p, e in modes.items() if wanted.match(p) or wanted.match(f"{p}/{name}")}
+        return [
+            Problem(path, 0, 0, "", f"is a {_ELSEWHERE[entry.mode]}, which leads nowhere in a commit")
+            for path, entry in asked.items()
+            if entry.mode in _ELSEWHERE
+        ]
 
     def stays(self, models: Collection[str] | None = None) -> tuple[list[WantedStay], list[Problem]]:
         """Every line of every stage file, in the order of registry.yaml's stages.

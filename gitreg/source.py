@@ -93,7 +93,7 @@ def source_roots() -> tuple[Path, ...]:
     return tuple(kept)
 
 
-def bundle(model_class: str, tree: Tree, prefixes: Sequence[str] = ()) -> Bundle:
+def bundle(model_class: str, tree: Tree, prefixes: Sequence[str] = (), found: Bundle | None = None) -> Bundle:
     """Find every module that `model_class` needs, and the data files beside them.
 
     Args:
@@ -101,12 +101,13 @@ def bundle(model_class: str, tree: Tree, prefixes: Sequence[str] = ()) -> Bundle
         tree: where modules are looked for.
         prefixes: when given, only modules under one of them are bundled (and, of installed packages,
             only those); the class's own module always is.
+        found: an empty bundle to fill and return: where an error is raised, it has what was looked at.
 
     Raises:
         Refused: the class's module is not in the tree, or does not define the class.
         InvalidFiles: a module that is needed is not Python, or a link leaves the repository.
     """
-    walk = _Walk(tree, tuple(p.rstrip(".") for p in prefixes))
+    walk = _Walk(tree, tuple(p.rstrip(".") for p in prefixes), found or Bundle())
     module, _, name = model_class.rpartition(".")
     walk.start(module)
     if not any(module == one for one in walk.modules):
@@ -124,9 +125,9 @@ def bundle(model_class: str, tree: Tree, prefixes: Sequence[str] = ()) -> Bundle
 
 
 class _Walk:
-    def __init__(self, tree: Tree, prefixes: tuple[str, ...]) -> None:
+    def __init__(self, tree: Tree, prefixes: tuple[str, ...], bundle: Bundle) -> None:
         self.tree, self.prefixes = tree, prefixes
-        self.bundle = Bundle()
+        self.bundle = bundle
         self.modules: dict[str, Path | None] = {}  # None: a package without __init__.py
         self.trees: dict[str, ast.Module] = {}
         self.todo: list[str] = []

@@ -20,7 +20,6 @@ from gitreg.git import plain
 
 # What most registries say: folders beside each other, a manifest in each.
 _PLAIN = re.compile(r"(?P<above>(?:[^/*?\[\\]+/)*)\*/(?P<name>[^/*?\[\\]+)\Z")
-REGISTRY_FILE = "registry.yaml"
 _MANY = 200  # places to name: a command line is not endless
 
 
@@ -45,13 +44,6 @@ class Walk:
         if self._process.returncode:
             raise Outside(f"git status: {err.decode('utf-8', 'replace').strip()}")
         return [os.fsdecode(line[3:]) for line in out.split(b"\0") if len(line) > 3]
-
-
-def begin(folder: Path) -> Walk | None:
-    """A walk of the registry that a folder is in; None where there is none."""
-    roots = (above for above in (folder, *folder.parents) if (above / REGISTRY_FILE).is_file())
-    root = next(roots, None)
-    return Walk(root) if root else None
 
 
 def find(root: Path, glob: str, changed: Collection[str], walk: Walk) -> list[str]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
-import re
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import EllipsisType
 from typing import Any, TypeVar
 
-from gitreg import checker, folders, git, memo, neighbours
+from gitreg import checker, folders, git, memo, neighbours, reach, treefiles
 from gitreg.datafiles import values_or_none
 from gitreg.declared import Manifest, RegistryFile
 from gitreg.desired import WantedStay
-from gitreg.errors import Problem, Refused
+from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.gather import Gathered, gather
+from gitreg.git.listing import Listing
 from gitreg.manifest import Read, manifest_files, read_manifest, read_registry
 from gitreg.names import Reference, did_you_mean, parse_reference
 from gitreg.readable import Readable
@@ -24,9 +25,6 @@ from gitreg.store import Store
 from gitreg.virtualenvs import Environments
 
 T = TypeVar("T", bound="WorkTree")
-
-# What a manifest that names a file outside of its folder has in a line that is no comment.
-_REACHING = re.compile(rb"^[^#\n]*\.\./|^[^#\n]*\.\.\s*$", re.MULTILINE)
 
 
 class WorkTree(Readable):
@@ -91,6 +89,13 @@ class WorkTree(Readable):
         """Files that Git does not ignore; None where there is no Git."""
         return git.visible_files(self.root)
 
+    @cached_property
+    def submodules(self) -> Collection[str]:
+        """Submodules of the work tree. Without a .gitmodules, Git puts nothing into them."""
+        tops = (above for above in (self.root, *self.root.parents) if (above / ".git").exists())
+        named = any((top / ".gitmodules").exists() for top in tops)
+        return Listing(self.root).submodules if named else ()
+
     def visible_for(self, files: Iterable[str]) -> Collection[str] | None:
         """Files that Git does not ignore, of the folders that some models may take code from."""
         folders = tuple(self.folders_of(files))
@@ -103,7 +108,7 @@ class WorkTree(Readable):
     def folders_of(self, files: Iterable[str]) -> list[str]:
         """The folders of some manifests; or `.` where one reaches out of its own."""
         there = [file for file in files if (self.root / file).is_file()]
-        if any(_REACHING.search((self.root / file).read_bytes()) for file in there):
+        if any(reach.reaches((self.root / file).read_bytes()) for file in there):
             return ["."]
         return sorted({file.rpartition("/")[0] or "." for file in there})
 
@@ -112,7 +117,7 @@ class WorkTree(Readable):
     ) -> Gathered:
         """A model and all that its manifest names."""
         seen = self.visible if isinstance(visible, EllipsisType) else visible
-        return gather(self.root, file, self.store, seen, build=build)
+        return gather(self.root, file, self.store, seen, build, self.submodules)
 
     def _hashes(self, file: Path) -> tuple[str, str]:
         """Digests of a cache object; each is read once for as long as it does not change."""
@@ -206,9 +211,14 @@ class WorkTree(Readable):
             known = {manifest.name for manifest in self.manifests()} | recorded
         return checker.check_stage(self.root, file, self.file, known)
 
-    def stays_here(self, stage: str) -> tuple[list[WantedStay], list[Problem]]:
-        """The lines of a stage's file as it lies here, and what is wrong with it."""
+    def stays_here(
+        self, stage: str, models: Collection[str] | None = None
+    ) -> tuple[list[WantedStay], list[Problem]]:
+        """The lines of a stage's file as it lies here, or those on some models; and what is wrong with it."""
         for file in (f"stages/{stage}.yaml", f"stages/{stage}.yml"):
-            if (self.root / file).is_file():
-                return stays_in((self.root / file).read_bytes(), file, stage)
+            if os.path.lexists(self.root / file):
+                try:
+                    return stays_in(treefiles.read(self.root, file), file, stage, models)
+                except InvalidFiles as invalid:
+                    return [], list(invalid.problems)
         return [], []

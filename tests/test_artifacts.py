@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from gitreg import GitregError, Registry, builder
+from gitreg.store import pipelines
 from tests.support import Workshop, run
 
 FIVE = hashlib.md5(b"5").hexdigest()
@@ -222,6 +223,43 @@ def test_an_artifact_may_be_the_output_of_a_dvc_yaml_stage(workshop: Workshop, w
     done = workshop.gitreg("build")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (workshop.root / "dist/triton/adder/0/model/number.txt").read_text() == "8"
+
+
+def test_paths_of_dvcs_files_are_relative_to_their_wdir(workshop: Workshop) -> None:
+    """Of one stage, of one of many, with a merge key, and of a .dvc file; each as DVC itself writes it."""
+    (workshop.root / "data").mkdir()
+    command = f"{sys.executable} -c \"open('number.txt', 'w').write('8')\""
+    text = (
+        f"vars:\n- common: &common\n    wdir: data\nstages:\n  train:\n    <<: *common\n    cmd: {json.dumps(command)}\n"
+        "    outs: [number.txt]\n  each:\n    foreach: [x, y]\n    do:\n      wdir: data\n"
+        "      cmd: echo ${item} > ${item}.txt\n      outs:\n      - ${item}.txt\n"
+        "  loose:\n    wdir: ${common.wdir}\n    cmd: echo 1 > loose\n    outs: [loose]\n"
+    )
+    (workshop.adder / "data").mkdir()
+    (workshop.adder / "dvc.yaml").write_text(text)
+    dvc(workshop, "repro", "-q", "models/adder/dvc.yaml")
+    for artifact, digest in (
+        ({"stage": "train"}, hashlib.md5(b"8").hexdigest()),
+        ("data/number.txt", hashlib.md5(b"8").hexdigest()),
+        ({"stage": "each@y"}, hashlib.md5(b"y\n").hexdigest()),
+        ("data/x.txt", hashlib.md5(b"x\n").hexdigest()),
+    ):
+        workshop.manifest(artifact=artifact)
+        (gathered,) = [Registry(workshop.root).gather("models/adder/model.yaml")]
+        assert gathered.tracked and gathered.tracked.md5 == digest, gathered.problems
+        assert gathered.tracked.path.startswith("models/adder/data/")
+    pipeline = pipelines.find(workshop.root, "models/adder/data/number.txt")
+    assert pipeline and pipeline.last.name == "train"
+    workshop.manifest(artifact={"stage": "loose"})
+    (problem,) = Registry(workshop.root).gather("models/adder/model.yaml").errors
+    assert "cannot tell which folder `wdir: ${common.wdir}` is" in problem.message
+    pointer = workshop.adder / "artifacts.dvc"
+    pointer.write_text(f"wdir: data\n{pointer.read_text()}")
+    (workshop.adder / "artifacts").rename(workshop.adder / "data" / "artifacts")
+    dvc(workshop, "commit", "-f", "-q", "models/adder/artifacts.dvc")
+    workshop.manifest(artifact="artifacts")
+    (problem,) = Registry(workshop.root).gather("models/adder/model.yaml").errors
+    assert problem.message.startswith("models/adder/artifacts.dvc: does not track 'models/adder/artifacts'")
 
 
 def test_a_stage_that_dvc_lock_does_not_have_is_told_at_its_line(workshop: Workshop) -> None:

@@ -77,10 +77,10 @@ def check(
     package of its own and asked its samples, in a process that sees nothing else. With --base only what
     changed is checked, and what the merge would do is told.
     """
-    from gitreg import uncommitted
+    from gitreg import outlook
 
     only = bool(os.environ.get("CI")) if committed is None else committed
-    walk = uncommitted.begin(Path.cwd()) if base and not (only or fix) else None
+    begun = outlook.begin(Path.cwd(), not only) if base and not fix else None
     registry = output.registry()
     kind = "json" if json_ else format_
     if models and base:
@@ -91,7 +91,7 @@ def check(
         for file in registry.fix():
             output.say(f"wrote {file}", err=True)
     if base:
-        done = registry.review(base, run is not False, timeout, only, walk=walk)
+        done = registry.review(base, run is not False, timeout, only, outlook=begun)
         _print_review(registry, done, kind, summary)
         return
     quiet = kind != "text" or len(registry.files) < 100

@@ -306,7 +306,7 @@ def changes(root: Path, base: str, uncommitted: Iterable[str]) -> dict[str, str]
     words = [word for word in out.split("\0") if word]
     found = dict(zip(words[1::2], words[::2], strict=True))
     for path in uncommitted:
-        there = (root / path).exists()
+        there = os.path.lexists(root / path)
         was = path in found and found[path] != "A"
         found[path] = "M" if there and was else "A" if there and path in found else "M" if there else "D"
     return found

@@ -230,9 +230,16 @@ def _asking(root: Path, arguments: Sequence[str], lines: Sequence[str]) -> Itera
 
 
 def started(
-    root: Path, arguments: Sequence[str], asked: IO[bytes] | int, errors: IO[bytes] | int = subprocess.DEVNULL
+    root: Path,
+    arguments: Sequence[str],
+    asked: IO[bytes] | int,
+    errors: IO[bytes] | int = subprocess.DEVNULL,
+    answers: IO[bytes] | int = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
     """A Git command that works while others do; what it prints is to be read.
+
+    Args:
+        answers: where it prints; into a file, it need not wait for its reader.
 
     Raises:
         Outside: there is no Git.
@@ -243,7 +250,7 @@ def started(
             cwd=root,
             env=sealed(root),
             stdin=asked,
-            stdout=subprocess.PIPE,
+            stdout=answers,
             stderr=errors,
             bufsize=_CHUNK,
         )

@@ -58,9 +58,9 @@ class Store:
         self._cache: Path | None = None
         self._started: dict[Path, Future[Hashes]] = {}
 
-    def tracked(self, source: ArtifactSource, folder: str) -> Tracked:
-        """Find what DVC says of an artifact; see `Pointers.tracked`."""
-        return Pointers(self.root).tracked(source, folder)
+    def tracked(self, source: ArtifactSource, folder: str, look: Callable[[str], object] = str) -> Tracked:
+        """Find what DVC says of an artifact; see `Pointers`."""
+        return Pointers(self.root, look).tracked(source, folder)
 
     def measures(self, stage: str, folder: str) -> dict[str, list[str]]:
         """The files of parameters and of metrics of a stage; see `Pointers.measures`."""

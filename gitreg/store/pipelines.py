@@ -21,6 +21,7 @@ from typing import Any
 from gitreg import safewrite
 from gitreg.documents import parse
 from gitreg.errors import Outside, Refused
+from gitreg.store.pointers import Pointers, below, is_plain
 
 _MAX_LOCK = 32 << 20
 _SAID = 20
@@ -152,14 +153,14 @@ def _above(path: str) -> list[str]:
 
 
 def _stages(root: Path, lock: str) -> list[Stage]:
-    stages = _read(root, lock, _MAX_LOCK).get("stages")
+    stages, pointers = _read(root, lock, _MAX_LOCK).get("stages"), Pointers(root)
     return [
         Stage(
             str(name),
             lock,
             _command(said.get("cmd")),
-            tuple(_references(lock, said.get("deps"))),
-            tuple(_references(lock, said.get("outs"))),
+            tuple(_references(lock, said.get("deps"), pointers.wdir(lock, str(name)))),
+            tuple(_references(lock, said.get("outs"), pointers.wdir(lock, str(name)))),
             said["params"] if isinstance(said.get("params"), Mapping) else {},
         )
         for name, said in (stages.items() if isinstance(stages, Mapping) else ())
@@ -173,7 +174,7 @@ def _command(said: Any) -> str:
 
 def _read(root: Path, file: str, most: int = 1 << 20) -> Mapping[str, Any]:
     try:
-        document, problems = parse((root / file).read_bytes(), file, most)
+        document, problems = parse((root / file).read_bytes(), file, most, merging=True)
     except OSError as error:
         raise Refused(f"{file}: {error.strerror}") from None
     if problems:
@@ -183,16 +184,16 @@ def _read(root: Path, file: str, most: int = 1 << 20) -> Mapping[str, Any]:
     return document.data
 
 
-def _references(file: str, said: Any) -> Iterator[Reference]:
-    for one in said if isinstance(said, list) else ():
+def _references(file: str, said: Any, wdir: Any) -> Iterator[Reference]:
+    for one in said if isinstance(said, list) and is_plain(wdir) else ():
         if isinstance(one, Mapping) and isinstance(one.get("path"), str):
-            yield _reference(file, one)
+            yield _reference(file, one, wdir)
 
 
-def _reference(file: str, one: Mapping[str, Any]) -> Reference:
+def _reference(file: str, one: Mapping[str, Any], wdir: Any = None) -> Reference:
     path, md5 = one["path"], one.get("md5")
     if "://" not in path:
-        path = os.path.normpath(os.path.join(os.path.dirname(file), path))
+        path = below(file, path, wdir)
     marks = {"etag": one.get("etag"), "version": one.get("version_id")}
     said = {key: str(value) for key, value in marks.items() if isinstance(value, (str, int))}
     return Reference(path, md5 if isinstance(md5, str) else None, md5 is not None and "hash" not in one, said)
@@ -203,7 +204,8 @@ def tracked(root: Path, path: str) -> tuple[str, Reference] | None:
     for place in (path, *_above(path)) if _above(path) else ():
         file = f"{place}.dvc"
         if place and (root / file).is_file():
-            for out in _references(file, _read(root, file).get("outs")):
+            said = _read(root, file)
+            for out in _references(file, said.get("outs"), said.get("wdir")):
                 if out.path == place:
                     return file, out
     return None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from gitreg import treefiles
 from gitreg.declared import ArtifactSource
 from gitreg.documents import parse
 from gitreg.errors import Refused
@@ -50,10 +51,14 @@ class Files(Protocol):
     """Where DVC's files are read from. Paths are relative to the registry's root."""
 
     def has(self, file: str) -> bool:
-        """Whether there is this file."""
+        """Whether there is something of this name."""
 
     def read(self, file: str) -> bytes | None:
-        """What is in a file; None where there is none."""
+        """What is in a file; None where there is none.
+
+        Raises:
+            Refused: it is no plain file.
+        """
 
     def names(self, folder: str) -> list[str]:
         """The names of what lies in a folder."""
@@ -67,11 +72,11 @@ class OnDisk:
 
     def has(self, file: str) -> bool:
         """See `Files`."""
-        return os.path.isfile(self.root / file)
+        return os.path.lexists(self.root / file)
 
     def read(self, file: str) -> bytes | None:
         """See `Files`."""
-        return (self.root / file).read_bytes()
+        return treefiles.read(self.root, file, _MAX_LOCK)
 
     def names(self, folder: str) -> list[str]:
         """See `Files`."""
@@ -82,11 +87,14 @@ class Pointers:
     """DVC's files of one registry.
 
     Args:
-        files: the registry's files, or its root.
+        files: the registry's files, or its root. Each file is read once.
+        look: is called with each file before it is looked for, whether it is there or not.
     """
 
-    def __init__(self, files: Files | Path) -> None:
+    def __init__(self, files: Files | Path, look: Callable[[str], object] = str) -> None:
         self.files: Files = OnDisk(files) if isinstance(files, Path) else files
+        self.look = look
+        self._said: dict[str, Mapping[str, Any]] = {}
 
     def tracked(self, source: ArtifactSource, folder: str) -> Tracked:
         """Find what DVC says of an artifact.
@@ -104,12 +112,13 @@ class Pointers:
             return self._imported(source, folder)
         assert source.path
         beside = f"{source.path}.dvc"
-        if self.files.has(beside):
+        if self._has(beside):
             return self._from_file(beside, source.path)
         for lock in self._locks(folder):
-            for stage in _mappings(self._read(lock).get("stages", {})):
-                for out in stage.get("outs") or ():
-                    if _below(lock, str(out.get("path"))) == source.path:
+            for name, stage in self._stages(lock).items():
+                wdir = self.wdir(lock, name)
+                for out in _mappings_in(stage.get("outs")) if is_plain(wdir) else ():
+                    if below(lock, str(out.get("path")), wdir) == source.path:
                         return self._entry(lock, out, source.path)
         raise Refused(f"'{source.path}' is not tracked by DVC", f"dvc add {source.path}")
 
@@ -134,78 +143,122 @@ class Pointers:
         )
 
     def _from_file(self, file: str, path: str) -> Tracked:
-        if not self.files.has(file):
+        if not self._has(file):
             raise Refused(f"'{path}' is not tracked by DVC", f"is {file} committed?")
         said = self._read(file)
         deps, meta = said.get("deps"), said.get("meta")
         origin = deps[0] if isinstance(deps, list) and deps and isinstance(deps[0], Mapping) else None
         if origin is None and isinstance(meta, Mapping) and isinstance(meta.get("import"), Mapping):
             origin = meta["import"]
-        return replace(self._from_outs(file, said.get("outs"), path), origin=origin)
+        return replace(self._from_outs(file, said, path), origin=origin)
 
     def _stage(self, name: str, folder: str, path: str | None) -> Tracked:
         known: list[str] = []
         for lock in self._locks(folder):
-            stages = self._read(lock).get("stages")
-            stage = stages.get(name) if isinstance(stages, Mapping) else None
-            known += [str(one) for one in stages] if isinstance(stages, Mapping) else []
-            if isinstance(stage, Mapping):
-                every = _mappings_in(stage.get("outs"))
-                said = [_below(lock, str(out.get("path"))) for out in every]
-                wanted = [path] if path else [one for one in said if one not in self._measured(lock, name)]
-                outs = [
-                    o for o in _mappings_in(stage.get("outs")) if _below(lock, str(o.get("path"))) in wanted
-                ]
-                if len(outs) != 1:
+            stages = self._stages(lock)
+            known += stages
+            if name in stages:
+                outs = {self._place(lock, name, out): out for out in _mappings_in(stages[name].get("outs"))}
+                wanted = [path] if path else [one for one in outs if one not in self._measured(lock, name)]
+                fitting = [one for one in wanted if one in outs]
+                if len(fitting) != 1:
                     raise Refused(
-                        f"{lock}: the stage '{name}' has {len(outs)} fitting outputs "
-                        f"({', '.join(said) or 'none'}), not one",
+                        f"{lock}: the stage '{name}' has {len(fitting)} fitting outputs "
+                        f"({', '.join(outs) or 'none'}), not one",
                         f"artifact: {{stage: {name}, path: ...}}, or --from stage:{name}:OUT",
                     )
-                return self._entry(lock, outs[0], _below(lock, str(outs[0].get("path"))))
+                return self._entry(lock, outs[fitting[0]], fitting[0])
         raise Refused(
             f"no dvc.lock at or above '{folder or '.'}' has the stage '{name}'{did_you_mean(name, known)}",
             "dvc repro, then dvc push",
         )
 
+    def _stages(self, lock: str) -> dict[str, Mapping[str, Any]]:
+        """The stages of a dvc.lock, by name."""
+        said = self._read(lock).get("stages")
+        every = said.items() if isinstance(said, Mapping) else ()
+        return {str(name): stage for name, stage in every if isinstance(stage, Mapping)}
+
+    def outputs(self, lock: str) -> dict[str, dict[str, Any]]:
+        """stage -> output, relative to the root -> what a dvc.lock says of it; none without a dvc.lock.
+
+        Of a .dvc file the stage is empty.
+
+        Raises:
+            Refused: it is broken, or the dvc.yaml beside it is.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        if lock.endswith(".dvc"):
+            said = self._read(lock)
+            outs = _mappings_in(said.get("outs"))
+            return {"": {below(lock, str(out.get("path")), said.get("wdir")): dict(out) for out in outs}}
+        for name, stage in self._stages(lock).items() if self._has(lock) else ():
+            wdir = self.wdir(lock, name)
+            outs = _mappings_in(stage.get("outs")) if is_plain(wdir) else []
+            found[name] = {below(lock, str(out.get("path")), wdir): dict(out) for out in outs}
+        return found
+
+    def wdir(self, lock: str, stage: str) -> Any:
+        """What dvc.yaml says of the folder that a stage's paths are relative to; None for its own."""
+        return self._declared(lock, stage).get("wdir")
+
+    def _place(self, lock: str, stage: str, out: Mapping[str, Any]) -> str:
+        """Where an output of a stage lies."""
+        return below(lock, str(out.get("path")), self.wdir(lock, stage))
+
     def _measured(self, lock: str, stage: str) -> set[str]:
         """The outputs of a stage that dvc.yaml says are metrics or plots."""
         said = self._declared(lock, stage)
-        return {_below(lock, one) for key in ("metrics", "plots") for one in _names(said.get(key))}
+        names = [one for key in ("metrics", "plots") for one in _names(said.get(key))]
+        return {below(lock, one, said.get("wdir")) for one in names}
 
     def _declared(self, lock: str, stage: str) -> Mapping[str, Any]:
-        """What the dvc.yaml beside a dvc.lock says of a stage."""
+        """What the dvc.yaml beside a dvc.lock says of a stage; of one of many, what it says of them all."""
         file = f"{lock.removesuffix('dvc.lock')}dvc.yaml"
-        stages = self._read(file).get("stages") if self.files.has(file) else None
-        said = stages.get(stage) if isinstance(stages, Mapping) else None
-        return said if isinstance(said, Mapping) else {}
+        if file not in self._said and not self._has(file):
+            return {}
+        stages = self._read(file).get("stages")
+        every: Mapping[str, Any] = stages if isinstance(stages, Mapping) else {}
+        said = _merged(every.get(stage, every.get(stage.partition("@")[0])))
+        return _merged(said["do"]) if isinstance(said.get("do"), Mapping) else said
 
     def measures(self, stage: str, folder: str) -> dict[str, list[str]]:
         """The files of `params` and `metrics` that dvc.yaml names for a stage, relative to the root."""
         for lock in self._locks(folder):
-            if stage in (self._read(lock).get("stages") or {}):
-                metrics = _names(self._declared(lock, stage).get("metrics"))
-                params = _params(self._read(lock), stage)
-                named = {"params": params, "metrics": metrics}
-                return {key: [_below(lock, one) for one in files] for key, files in named.items()}
+            stages = self._stages(lock)
+            if stage in stages:
+                said = self._declared(lock, stage)
+                named = {"params": _params(stages[stage]), "metrics": _names(said.get("metrics"))}
+                return {
+                    key: [below(lock, one, said.get("wdir")) for one in files] for key, files in named.items()
+                }
         return {}
 
-    def _locks(self, folder: str) -> list[str]:
+    def _locks(self, folder: str) -> Iterator[str]:
+        """The dvc.lock files at and above a folder; none behind the one that is wanted is looked for."""
         parts = folder.split("/") if folder else []
-        candidates = ["/".join([*parts[:n], "dvc.lock"]) for n in range(len(parts), -1, -1)]
-        return [lock for lock in candidates if self.files.has(lock)]
+        candidates = ("/".join([*parts[:n], "dvc.lock"]) for n in range(len(parts), -1, -1))
+        return (lock for lock in candidates if self._has(lock))
+
+    def _has(self, file: str) -> bool:
+        self.look(file)
+        return self.files.has(file)
 
     def _read(self, file: str) -> Mapping[str, Any]:
-        document, problems = parse(self.files.read(file) or b"", file, _MAX_LOCK)
-        if problems:
-            raise Refused(str(problems[0]))
-        if not isinstance(document.data, Mapping):
-            raise Refused(f"{file}: not a DVC file")
-        return document.data
+        if file not in self._said:
+            self.look(file)
+            document, problems = parse(self.files.read(file) or b"", file, _MAX_LOCK, merging=True)
+            if problems:
+                raise Refused(str(problems[0]))
+            said = {} if document.data is None and file.endswith("dvc.yaml") else document.data
+            if not isinstance(said, Mapping):
+                raise Refused(f"{file}: not a DVC file")
+            self._said[file] = said
+        return self._said[file]
 
-    def _from_outs(self, file: str, outs: Any, path: str) -> Tracked:
-        for out in outs if isinstance(outs, list) else ():
-            if isinstance(out, Mapping) and _below(file, str(out.get("path"))) == path:
+    def _from_outs(self, file: str, said: Mapping[str, Any], path: str) -> Tracked:
+        for out in _mappings_in(said.get("outs")):
+            if below(file, str(out.get("path")), said.get("wdir")) == path:
                 return self._entry(file, out, path)
         raise Refused(f"{file}: does not track '{path}'", f"dvc add {path}")
 
@@ -224,10 +277,9 @@ def _mappings_in(value: Any) -> list[Mapping[str, Any]]:
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
-def _params(lock: Mapping[str, Any], stage: str) -> list[str]:
+def _params(stage: Mapping[str, Any]) -> list[str]:
     """The files of parameters that a stage of a dvc.lock read."""
-    said = lock["stages"][stage]
-    params = said.get("params") if isinstance(said, Mapping) else None
+    params = stage.get("params")
     return [str(name) for name in params] if isinstance(params, Mapping) else []
 
 
@@ -260,9 +312,28 @@ def address_of_import(origin: Mapping[str, Any] | None) -> str | None:
     return str(said) if said is not None else None
 
 
-def _below(file: str, path: str) -> str:
-    return os.path.normpath(os.path.join(os.path.dirname(file), path))
+def _merged(said: Any) -> dict[str, Any]:
+    """A mapping with what its merge key (`<<`) adds to it."""
+    if not isinstance(said, Mapping):
+        return {}
+    added = said.get("<<")
+    found: dict[str, Any] = {}
+    for one in reversed(added if isinstance(added, list) else [added]):
+        found |= _merged(one)
+    return {**found, **{key: value for key, value in said.items() if key != "<<"}}
 
 
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [v for v in value.values() if isinstance(v, Mapping)] if isinstance(value, Mapping) else []
+def is_plain(wdir: Any) -> bool:
+    """Whether a `wdir` is there as it is, and is not made by DVC of variables."""
+    return wdir is None or (isinstance(wdir, str) and "${" not in wdir)
+
+
+def below(file: str, path: str, wdir: Any = None) -> str:
+    """A path of a DVC file, relative to the root; DVC counts it from `wdir`, by default the file's folder.
+
+    Raises:
+        Refused: only DVC itself can tell what `wdir` is.
+    """
+    if not is_plain(wdir):
+        raise Refused(f"{file}: gitreg cannot tell which folder `wdir: {wdir}` is", "write out the folder")
+    return os.path.normpath(os.path.join(os.path.dirname(file), wdir or "", path))

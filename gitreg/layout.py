@@ -1,0 +1,210 @@
+"""How the files of a registry lie, beside what manifests say: whether Git and DVC read them as gitreg does.
+
+`check` looks at all of them, `check --base` at those that a change touches: with the same functions, so that
+no merge brings what `check` refuses afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitreg import checker, memo, treefiles
+from gitreg.errors import InvalidFiles, Problem, Refused
+from gitreg.git import listing
+from gitreg.globs import Glob
+from gitreg.manifest import REGISTRY_FILE
+from gitreg.store import dvcfiles
+from gitreg.store.dvcfiles import folders_above
+from gitreg.store.pointers import Pointers
+
+if TYPE_CHECKING:
+    from gitreg.checker import Checked
+    from gitreg.registry import Registry
+
+STAGES = "stages"
+_FINE = "dvc file"
+_DVC_NAMES = ("*.dvc", "dvc.yaml", "dvc.lock")
+_EVERYWHERE = [f":(glob)**/{name}" for name in _DVC_NAMES]
+_IGNORES = (".gitignore", ".dvcignore")
+_KEEPERS = re.compile(r"lfs\Z|git-crypt")
+_FILTER = re.compile(rb"filter\s*=|\[attr\]")
+
+
+class Layout:
+    """The files of one registry as they lie.
+
+    Args:
+        submodules: of the registry's work tree.
+    """
+
+    def __init__(self, registry: Registry, submodules: Collection[str]) -> None:
+        self.registry, self.root = registry, registry.root
+        self.submodules = submodules
+
+    def everything(self, found: Sequence[Checked]) -> list[Problem]:
+        """What is wrong anywhere.
+
+        Args:
+            found: all models.
+        """
+        every = sorted(file for file in self.registry.visible or () if dvcfiles.is_read(file))
+        own = [file for file in every if os.path.lexists(self.root / file)]
+        if not self.registry.git_folder:  # and so it is no DVC repository either
+            return self._config()
+        return [
+            *self._submodules(None),
+            *self._dvc(own),
+            *self._seen_by_dvc(own),
+            *self._git_ignored(_EVERYWHERE),
+            *self._kept_elsewhere([REGISTRY_FILE, *checker.stage_files(self.root), *own, *_files(found)]),
+            *self._config(),
+            *(self._without_dvc() if own else ()),
+        ]
+
+    def changed(
+        self, changed: Collection[str], found: Sequence[Checked], folders: Sequence[str] = ()
+    ) -> list[Problem]:
+        """What is wrong with files that a change touches.
+
+        Args:
+            changed: their paths; those that it deletes included.
+            found: the models that it touches.
+            folders: below which a checkout may get other bytes than before.
+        """
+        if not self.registry.git_folder:
+            return []
+        own = sorted(file for file in changed if dvcfiles.is_read(file) and self._is_listed(file))
+        ignoring = [file for file in changed if file.rpartition("/")[2] in _IGNORES]
+        inner = [file.partition("/.dvc/")[0] for file in changed if "/.dvc/" in file]
+        below = sorted({file.rpartition("/")[0] for file in ignoring} | set(inner))
+        places = [
+            f":(glob){f'{folder}/' if folder else ''}**/{name}" for folder in below for name in _DVC_NAMES
+        ]
+        hidden = listing.tracked(self.root, places)
+        others = [f":(glob){f'{folder}/' if folder else ''}**/{n}" for folder in folders for n in _DVC_NAMES]
+        fixed = [
+            file
+            for file in (REGISTRY_FILE, *checker.stage_files(self.root))
+            if file in changed or any(not folder or file.startswith(f"{folder}/") for folder in folders)
+        ]
+        moved = any(file == ".dvc" or file.startswith(".dvc/") for file in changed)
+        return [
+            *self._submodules(changed),
+            *self._dvc(own),
+            *self._seen_by_dvc([*own, *hidden]),
+            *self._git_ignored([f":(literal){file}" for file in own] + places),
+            *self._kept_elsewhere([*fixed, *own, *listing.tracked(self.root, others), *_files(found)]),
+            *(dvcfiles.config_mistakes(self.root) if moved else ()),
+            *(self._without_dvc() if moved and listing.tracked(self.root, _EVERYWHERE) else ()),
+        ]
+
+    def _is_listed(self, file: str) -> bool:
+        """Whether Git lists a path that changed: it is there, and no folder of files."""
+        here = self.root / file
+        return os.path.lexists(here) and (here.is_symlink() or not here.is_dir() or file in self.submodules)
+
+    # Submodules -----------------------------------------------------------------------------------
+
+    def _submodules(self, changed: Collection[str] | None) -> Iterator[Problem]:
+        """Submodules where the registry's own files should be."""
+        wanted = self.registry.file.models.removeprefix("./")
+        name = wanted.rpartition("/")[2]
+        above = re.split(r"[*?\[]", wanted)[0].rpartition("/")[0]
+        for path in self.submodules if changed is None else sorted(set(self.submodules) & set(changed)):
+            own = path in (STAGES, ".dvc") or above == path or above.startswith(f"{path}/")
+            if own or Glob(wanted).match(f"{path}/{name}") or Glob(wanted).match(path):
+                yield Problem(path, 0, 0, "", treefiles.SUBMODULE)
+
+    # DVC's files ----------------------------------------------------------------------------------
+
+    def _dvc(self, files: Iterable[str]) -> list[Problem]:
+        """What DVC refuses in its own files; one that is fine is not looked at again until it changes."""
+        odd = [file for file in files if not dvcfiles.is_plain(self.root, file)]
+        known = self.registry.memo.recall(_FINE) if odd else {}
+        problems, fine = [], {}
+        for file in (file for file in odd if file not in known):
+            before = memo.stamps(memo.lying(self.root, file))
+            if wrong := dvcfiles.mistakes(self.root, file):
+                problems += wrong
+            else:
+                fine[file] = (before, True)
+        self.registry.memo.remember(_FINE, fine)
+        return problems
+
+    def _config(self) -> list[Problem]:
+        """What DVC refuses in its configuration."""
+        known = self.registry.memo.recall_one(_FINE, "config")
+        if known:
+            return []
+        before = memo.stamps([one for file in dvcfiles.CONFIGS for one in memo.lying(self.root, file)])
+        wrong = dvcfiles.config_mistakes(self.root)
+        if not wrong:
+            self.registry.memo.remember(_FINE, {"config": (before, True)})
+        return wrong
+
+    def _seen_by_dvc(self, files: Sequence[str]) -> Iterator[Problem]:
+        """DVC's files that DVC does not see, and those whose outputs it does not see."""
+        if not files or not dvcfiles.may_hide(self.root, files):
+            return
+        outputs = {file: self._outputs(file) for file in files}
+        asked = dict.fromkeys([*files, *(path for paths in outputs.values() for path in paths)])
+        hidden = dvcfiles.hidden(self.root, asked)
+        for file, paths in outputs.items():
+            if file in hidden:
+                yield Problem(file, 0, 0, "", f"DVC does not see this file: {hidden[file]} hides it")
+            for path in paths:
+                if path in hidden:
+                    yield Problem(file, 0, 0, "", f"DVC refuses '{path}': {hidden[path]} hides it")
+
+    def _outputs(self, file: str) -> list[str]:
+        try:
+            stages = {} if file.endswith("dvc.yaml") else Pointers(self.root).outputs(file)
+        except Refused:  # which is another problem
+            return []
+        return [path for paths in stages.values() for path in paths]
+
+    def _git_ignored(self, places: Sequence[str]) -> Iterator[Problem]:
+        """DVC's files that are committed although a .gitignore names them: DVC refuses those."""
+        if not places:
+            return
+        for file in listing.ignored(self.root, ".gitignore", places):
+            why = "a .gitignore names it, and DVC reads no file that Git ignores"
+            yield Problem(file, 0, 0, "", f"{why}: git check-ignore --no-index -v {file}")
+
+    def _without_dvc(self) -> Iterator[Problem]:
+        """A registry with DVC's files that is no DVC repository (any more)."""
+        if not (self.root / ".dvc").is_dir():
+            yield Problem(".dvc", 0, 0, "", "is missing, so nothing can be fetched: dvc init")
+
+    # Files that Git keeps in another form ---------------------------------------------------------
+
+    def _kept_elsewhere(self, files: Iterable[str]) -> Iterator[Problem]:
+        """Files of which a commit holds a pointer, or a cipher, though the file itself lies here."""
+        asked = list(dict.fromkeys(files))
+        if asked and self._filters(asked):
+            for file, keeper in listing.filters(self.root, asked).items():
+                if _KEEPERS.match(keeper):
+                    why = f"gitreg reads commits, which do not hold it: .gitattributes gives it to '{keeper}'"
+                    yield Problem(file, 0, 0, "", f"{why}; keep it in Git itself")
+
+    def _filters(self, files: Iterable[str]) -> bool:
+        """Whether anything above some files could have Git filter them."""
+        folders = {self.root / above for file in files for above in folders_above(file)}
+        folders |= {*self.root.parents[: self.registry.prefix.count("/")]}
+        return any(_mentions(folder / ".gitattributes") for folder in folders)
+
+
+def _files(found: Iterable[Checked]) -> list[str]:
+    """What the content of models depends on."""
+    return [file for one in found for file in one.files]
+
+
+def _mentions(attributes: Path) -> bool:
+    try:
+        return bool(_FILTER.search(treefiles.follow(attributes, attributes.name, 1 << 20)))
+    except InvalidFiles:
+        return os.path.lexists(attributes)
