@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gitreg import git
-from gitreg.documents import parse
+from gitreg.documents import MAX_BYTES, parse
 from gitreg.errors import Problem
 from gitreg.git import objects, plain
 from gitreg.globs import Glob
@@ -124,10 +124,18 @@ def here(top: Path, found: Sequence[str]) -> list[Neighbour]:
     """Those of some folders that have a registry in the work tree."""
     made = []
     for folder in found:
-        file = top / folder / REGISTRY_FILE
-        if file.is_file() and (one := said(file.read_bytes(), folder)):
+        raw = _read(top / folder / REGISTRY_FILE)
+        if raw is not None and (one := said(raw, folder)):
             made.append(one)
     return made
+
+
+def _read(file: Path) -> bytes | None:
+    """A file of a registry that is not this one; None where there is none, or a link."""
+    if file.is_symlink() or not file.is_file():
+        return None
+    with open(file, "rb") as stream:
+        return stream.read(MAX_BYTES + 1)
 
 
 def inner(root: Path, own: str, files: Iterable[str], ignored: Sequence[str]) -> tuple[str, ...]:
@@ -143,10 +151,9 @@ def inner(root: Path, own: str, files: Iterable[str], ignored: Sequence[str]) ->
         above.update("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
     found = []
     for folder in sorted(above):
-        place = root / folder / REGISTRY_FILE
-        if place.is_file() and not is_ignored(f"{own}/{folder}".lstrip("/"), ignored):
-            one = said(place.read_bytes(), folder)
-            found += [f"{folder}/"] if one else []
+        raw = _read(root / folder / REGISTRY_FILE)
+        if raw is not None and not is_ignored(f"{own}/{folder}".lstrip("/"), ignored):
+            found += [f"{folder}/"] if said(raw, folder) else []
     return tuple(found)
 
 

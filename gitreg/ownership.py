@@ -34,6 +34,7 @@ _PREFIX = re.compile(rb"^tags:(?: *\{|[ \t]*\r?\n +)prefix: *([A-Za-z0-9_./-]+) 
 _ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
 # Trees are hostile input: one may be below itself in effect, a thousand times at each level.
 _DEEPEST, _MOST_FILES = 64, 1000
+_MOST = 1 << 20  # bytes that a registry.yaml has
 # What Git keeps as a folder.
 _TREE = b"40000"
 
@@ -61,7 +62,8 @@ def space_of(root: Path, folder: str) -> Space:
 def _registry_file(root: Path, folder: str) -> bytes:
     file = root / _FILE
     if file.is_file():
-        return file.read_bytes()
+        with open(file, "rb") as stream:
+            return stream.read(_MOST)
     found = next(plain.objects(root, [f"HEAD:{folder}/{_FILE}".replace(":/", ":")]), None)
     return found.data if found else b""
 
