@@ -13,10 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from gitreg import index, indexer, ownership, resolver
+from gitreg import git, index, indexer, ownership, resolver
 from gitreg.catalogued import ModelEvent, ModelVersion, ModelVersionStage, Page, RegisteredModel
 from gitreg.errors import InvalidFiles, Outside, Refused, Usage
-from gitreg.git import plain
+from gitreg.git import discovery, plain
 from gitreg.indexer import Progress
 from gitreg.names import Reference, parse_reference
 from gitreg.tagspace import Space
@@ -61,6 +61,9 @@ class Catalog:
             Refused: in no Git repository.
         """
         found = plain.place(self.root)
+        if found is None and discovery.looks_bare(self.root):  # in no checkout, so nobody planted it there
+            git.name_bare(self.root)
+            found = plain.place(self.root)
         if found is None:
             raise Refused(f"{self.root} is not in a Git repository", "git init, or gitreg init")
         return plain.Place(found.folder, self.prefix) if self.bare else found
