@@ -99,7 +99,8 @@ def convert(registry: Registry, reference: str, asked: Asked, timeout: float | N
     with registry.holding(reference) as (held, model), registry.scratch() as place:
         parts, manifest = held.workbench.parts(model)
         _refuse(parts)
-        onnx, other = place / f"{parts.name}.onnx", _as_onnx(parts)
+        (place / "onnx").mkdir()
+        onnx, other = place / "onnx" / f"{parts.name}.onnx", _as_onnx(parts)
         with held.workbench.testing(parts, timeout, _converters()) as conditions:
             originals = _original(parts, place, onnx, asked.opset, conditions)
         with held.workbench.testing(other, timeout) as conditions:
@@ -180,6 +181,8 @@ def _original(
         if "could not be converted: ModuleNotFoundError" in outcome.error:
             hint = "pip install 'gitreg[convert]'"
         raise ModelFailed(failed.message, hint)
+    if onnx.is_symlink() or not onnx.is_file():  # whatever wrote it ran beside the model
+        raise ModelFailed(f"{parts.name}: no ONNX file was written")
     return outcome.answers
 
 

@@ -119,6 +119,7 @@ class RegistryFile:
         environment: names of variables that models may see besides those of `environment.allowed`.
         prefix: what the names of its tags begin with: its own folder in the repository, or nothing.
         ignore: patterns of folders of the repository whose registry.yaml is no registry's.
+        sandbox: whether models run without the network and the rest of the disk.
     """
 
     name: str
@@ -131,6 +132,7 @@ class RegistryFile:
     environment: tuple[str, ...] = ()
     prefix: str = ""
     ignore: tuple[str, ...] = ()
+    sandbox: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from gitreg import folders, git, safewrite, server
-from gitreg.errors import GitregError
+from gitreg import folders, git, isolation, safewrite, server
+from gitreg.errors import GitregError, NoSandbox
 from gitreg.git.discovery import Planted
 from gitreg.registry import Registry
 from gitreg.reports import Finding
@@ -24,6 +24,7 @@ def examine(folder: Path, remote: str | None = None, deep: bool = False) -> Iter
     for name in ("dvc", "numpy", "protobuf", "tritonclient", "jsonschema"):
         yield _package(name)
     yield _triton()
+    yield from _models()
     try:
         registry = Registry(folder)
     except GitregError as error:
@@ -75,6 +76,21 @@ def _triton() -> Finding:
     return Finding("triton", "ok", str(found))
 
 
+def _models() -> Iterator[Finding]:
+    """What keeps models from the rest of this machine."""
+    if isolation.keeps_apart():
+        yield Finding("model processes", "ok", "cannot look at other processes (Landlock)")
+    else:
+        detail = "can read the environment of your other processes: Linux 5.19 with Landlock prevents that"
+        yield Finding("model processes", "warning", detail)
+    try:
+        isolation.try_sandbox()
+    except NoSandbox as error:
+        yield Finding("sandbox", "warning", f"none for models here: {error.why}", error.hint)
+    else:
+        yield Finding("sandbox", "ok", "can be had: `build: {sandbox: true}` in registry.yaml")
+
+
 def _registry(registry: Registry) -> Iterator[Finding]:
     try:
         yield Finding(
@@ -92,6 +108,17 @@ def _registry(registry: Registry) -> Iterator[Finding]:
         detail = "no default remote: others cannot get the artifacts"
         yield Finding("dvc remote", "warning", detail, "dvc remote add --default NAME URL")
     yield _links(registry)
+    if registry.sandboxed:
+        yield _asked()
+
+
+def _asked() -> Finding:
+    """Whether the sandbox that registry.yaml asks for can be had."""
+    try:
+        isolation.try_sandbox()
+    except NoSandbox as error:
+        return Finding("build.sandbox", "error", error.message, error.hint)
+    return Finding("build.sandbox", "ok", "models run in a sandbox")
 
 
 def _links(registry: Registry) -> Finding:

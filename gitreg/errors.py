@@ -7,6 +7,7 @@
     ├── NotSupported (1)     there is no loader or package for this type; also a NotImplementedError
     ├── Usage (2)            the command was called the wrong way
     └── Outside (4)          a remote, a disk or another program failed; trying again may help
+        └── NoSandbox        registry.yaml wants models to run in a sandbox, and this machine has none
 
 Anything else that escapes is a defect in gitreg (3); an interrupt is 130.
 """
@@ -67,6 +68,18 @@ class Outside(GitregError):
     """Something that is not gitreg's failed: a remote, the disk, another program."""
 
     exit_code = 4
+
+
+class NoSandbox(Outside):
+    """Models are to run in a sandbox, and this machine cannot make one.
+
+    Attributes:
+        why: what is missing.
+    """
+
+    def __init__(self, why: str, hint: str | None = None) -> None:
+        super().__init__(f"registry.yaml: build.sandbox: models cannot run in a sandbox here: {why}", hint)
+        self.why = why
 
 
 @dataclass(frozen=True, order=True)

@@ -148,8 +148,8 @@ def load(file: Path) -> Array:
     import zipfile
 
     try:
-        if file.is_symlink():
-            raise ValueError("a link")
+        if file.is_symlink() or not file.is_file():
+            raise ValueError("no file")
         array: Array = arrays.read(file)
         return array
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:

@@ -12,70 +12,39 @@ import math
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, Any
 
 from gitreg import environment
 from gitreg.declared import DEFAULT_TIMEOUT
-from gitreg.errors import Outside, Usage
-from gitreg.model import ModelSchema
+from gitreg.errors import NoSandbox, Outside, Usage
+from gitreg.tasks import USER_MODEL, Block, Call, Outcome, Task
 
-if TYPE_CHECKING:
-    from gitreg.schema import Array, Sample
+__all__ = ["USER_MODEL", "USUAL", "Block", "Call", "Conditions", "Gate", "Outcome", "Python", "Task"]
+__all__ += ["current", "end_all", "ended", "environment_timeout", "keeps_apart", "run", "try_sandbox"]
 
 _HERE = Path(__file__).parent / "isolated"
-USER_MODEL = _HERE / "user_model.py"
 _MAX_OUTPUT = 64 << 10
 _MAX_RESULT = 1 << 30
 _MIN_FREE = 64 << 10
+# What a child may write to, and where the disk of its sandbox is put together.
+_FOLDERS = ("work", "home", "said", "top")
+_RESULT = "said/result.json"
+# Runs a program of this folder without what is installed: no `.pth` file, no sitecustomize.
+_LAUNCHER = (sys.executable, "-I", "-S", "-B")
+# The id of the model's process in its sandbox, whose first process starts it.
+_IN_SANDBOX = 2
 # Every process that a child starts inherits this variable, wherever it goes.
 _MARK = "GITREG_CHILD"
 _LIVE: set[subprocess.Popen[bytes]] = set()
-
-
-@dataclass(frozen=True)
-class Task:
-    """What the child is to do.
-
-    Attributes:
-        code: folder with the bundled modules.
-        artifact: what the class's `load` gets.
-        samples: rows with a leading batch dimension (without one when `whole`).
-        user_model: the `user_model.py` to call the class with: the package's own where it has one.
-        save: also save the model and load what it saved.
-        compare: also measure whether stacked samples give the same answers faster.
-        free: expect no particular outputs; answers come without a batch dimension where the model
-            has none.
-        describe: ask the model for its own schema, and nothing else (flavors alone).
-        convert: after the samples, write the model as ONNX to this path, of this `opset`.
-        native: also ask it what Triton's own backend must know of it (flavors alone).
-        blocks: answer these instead of samples, `batch` rows at a time.
-    """
-
-    code: Path
-    artifact: Path
-    model_class: str
-    schema: ModelSchema
-    samples: list[Sample] = field(default_factory=list)
-    custom: bool = False
-    whole: bool = False
-    user_model: Path = USER_MODEL
-    save: bool = False
-    compare: bool = False
-    free: bool = False
-    describe: bool = False
-    native: bool = False
-    convert: str = ""
-    opset: int | None = None
-    blocks: tuple[Block, ...] = ()
-    batch: int = 1
 
 
 @dataclass(frozen=True)
@@ -110,73 +79,21 @@ class Conditions:
         timeout: seconds for everything together; None for GITREG_TIMEOUT, else 120.
         passed: names of variables that it gets besides those of `environment.allowed`.
         python: what it runs in; None for the interpreter that runs gitreg.
+        sandbox: whether it has no network, and nothing of the disk but what it needs.
     """
 
     timeout: float | None = None
     passed: tuple[str, ...] = ()
     python: Python | None = None
+    sandbox: bool = False
 
     def digest(self) -> str:
         """What of them may change a model's answers; empty for what is usual."""
-        return environment.digest(os.environ, self.passed) if self.passed else ""
+        told = environment.digest(os.environ, self.passed) if self.passed else ""
+        return told + ("|sandbox" if self.sandbox else "")
 
 
 USUAL = Conditions()
-
-
-@dataclass(frozen=True)
-class Block:
-    """Rows that have the same inputs and shapes, in files.
-
-    Attributes:
-        inputs: input -> its file, with the rows along the first axis.
-        answers: the folder for a file of each output.
-        numbers: the numbers of the rows, for errors; None where they are counted from 0.
-    """
-
-    rows: int
-    inputs: dict[str, str]
-    answers: str
-    numbers: list[int] | None = None
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function of the user's that the child is to call, with no model in its process.
-
-    Attributes:
-        model_class: the function, as `module:name`; called as of a task, for errors name it.
-        paths: folders to import it from, beside what is installed.
-        given: side -> name -> file of the arrays it gets; None for one that gives data.
-        out: an empty folder, for what it gives.
-    """
-
-    model_class: str
-    paths: tuple[Path, ...]
-    given: dict[str, dict[str, str]] | None
-    out: Path
-
-
-@dataclass
-class Outcome:
-    """What came of it.
-
-    Attributes:
-        answers: output name to array, per sample, as far as they were answered.
-        error: None, or what went wrong in one line; `traceback` has the rest.
-        printed: what the model wrote to stdout and stderr (its last 64 KiB).
-        stacked: seconds per row, single and stacked, when the answers were the same.
-        described: what the model says of itself.
-        warnings: what of its requirements was not met.
-    """
-
-    answers: list[dict[str, Array]] = field(default_factory=list)
-    error: str | None = None
-    traceback: str = ""
-    printed: str = ""
-    stacked: dict[str, float] | None = None
-    described: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
 
 
 def environment_timeout() -> float | None:
@@ -235,20 +152,25 @@ def run(task: Task | Call, conditions: Conditions = USUAL, gate: Gate | None = N
 def _run(task: Task | Call, folder: Path, conditions: Conditions, gate: Gate | None) -> Outcome:
     limit = conditions.timeout or environment_timeout() or DEFAULT_TIMEOUT
     python = conditions.python or current()
-    for name in ("work", "home"):
+    for name in _FOLDERS:
         (folder / name).mkdir(0o700)
     (folder / "task.json").write_text(json.dumps({**_written(task), "keep": python.keep}))
+    if conditions.sandbox:
+        (folder / "spec.json").write_text(json.dumps(_sandbox(task, folder, python)))
     pipe, hold = os.pipe()
-    try:
-        process = _start(folder, pipe, python, conditions)
+    # Read by this descriptor later: what stands at its name then may be a link of the model's.
+    with open(folder / "printed", "w+b") as printed:
         try:
-            late = _wait(process, hold, limit, gate)
+            process = _start(folder, pipe, python, conditions, printed)
+            try:
+                late = _wait(process, hold, limit, gate)
+            finally:
+                _end(process, folder)
         finally:
-            _end(process, folder)
-    finally:
-        os.close(pipe)
-        os.close(hold)
-    outcome = _outcome(task, folder, process, limit if late else None)
+            os.close(pipe)
+            os.close(hold)
+        pid = _IN_SANDBOX if conditions.sandbox else process.pid
+        outcome = _outcome(task, folder, process, pid, _tail(printed), limit if late else None)
     outcome.warnings += filter(None, [python.warning])
     return outcome
 
@@ -257,19 +179,26 @@ def _no_space(place: Path) -> Outside:
     return Outside(f"no space left in {place}", "free some space, or have TMPDIR name another place")
 
 
-def _start(folder: Path, pipe: int, python: Python, conditions: Conditions) -> subprocess.Popen[bytes]:
-    command = [python.executable, "-I", "-B", "-u"]
-    with open(folder / "printed", "wb") as printed:
-        process = subprocess.Popen(
-            [*command, _HERE / "child.py", folder / "task.json", folder / "result.json", str(pipe)],
-            cwd=folder / "work",
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=subprocess.STDOUT,
-            pass_fds=[pipe],
-            start_new_session=True,
-            env=_environment(folder, conditions.passed),
-        )
+def _start(
+    folder: Path, pipe: int, python: Python, conditions: Conditions, printed: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    child: list[str | Path] = [python.executable, "-I", "-B", "-u", _HERE / "child.py"]
+    launch: list[str | Path] = []
+    # What the interpreter runs when it starts is trusted no more than the model, if that chose the packages.
+    if conditions.sandbox:
+        launch = [*_LAUNCHER, _HERE / "sandbox.py", folder / "spec.json"]
+    elif python.environment:
+        launch = [*_LAUNCHER, _HERE / "apart.py"]
+    process = subprocess.Popen(
+        [*launch, *child, folder / "task.json", folder / _RESULT, str(pipe)],
+        cwd=folder / "work",
+        stdin=subprocess.DEVNULL,
+        stdout=printed,
+        stderr=subprocess.STDOUT,
+        pass_fds=[pipe],
+        start_new_session=True,
+        env=_environment(folder, conditions.passed),
+    )
     _LIVE.add(process)
     return process
 
@@ -326,6 +255,68 @@ def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
                 os.kill(int(entry.parent.name), signal.SIGKILL)
 
 
+def _sandbox(task: Task | Call, folder: Path, python: Python) -> dict[str, Any]:
+    """What a task has in a sandbox: what it needs for reading, and its own folders."""
+    write = [folder / name for name in _FOLDERS if name != "top"]
+    from gitreg.isolated import sandbox
+
+    hide: list[str] = []
+    if isinstance(task, Call):
+        code = [path for path in task.paths if not sandbox.is_above_home(path)]
+        hide = [found for path in code for found in sandbox.hidden(path)]
+        read = code + [Path(file) for files in (task.given or {}).values() for file in files.values()]
+        write += [task.out] if task.given is None else []
+    else:
+        read = [task.code.absolute(), task.artifact.absolute(), task.user_model.absolute()]
+        read += [Path(file) for block in task.blocks for file in block.inputs.values()]
+        write += [Path(block.answers) for block in task.blocks]
+        write += [Path(task.convert).parent] if task.convert else []
+    return {
+        **sandbox.plain(str(folder)),
+        "read": [
+            *map(str, read),
+            str(folder / "task.json"),
+            *sandbox.libraries(),
+            *sandbox.interpreter(python.executable, python.keep),
+        ],
+        "hide": hide,
+        "write": [str(path) for path in write],
+    }
+
+
+def keeps_apart() -> bool:
+    """Whether this machine keeps models from looking at the user's other processes."""
+    return subprocess.run([sys.executable, "-I", "-B", _HERE / "apart.py"]).returncode == 0
+
+
+def try_sandbox() -> None:
+    """Try whether there can be a sandbox on this machine.
+
+    Raises:
+        NoSandbox: there cannot; the message says what is missing.
+    """
+    from gitreg.isolated import sandbox
+
+    with tempfile.TemporaryDirectory(prefix="gitreg-") as name:
+        folder = Path(name)
+        for one in _FOLDERS:
+            (folder / one).mkdir()
+        (folder / "spec.json").write_text(json.dumps(sandbox.plain(name)))
+        command: list[str | Path] = [*_LAUNCHER, _HERE / "sandbox.py", folder / "spec.json"]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=folder)
+        if done.returncode:
+            try:
+                said = _said(folder).get("unavailable")
+            except (OSError, ValueError):
+                said = [done.stderr.decode("utf-8", "replace").strip()[-500:]]
+            raise _no_sandbox(said)
+
+
+def _no_sandbox(said: Any) -> NoSandbox:
+    why, *helps = map(str, said) if isinstance(said, list) and said else ["it cannot be made"]
+    return NoSandbox(why, helps[0] if helps else None)
+
+
 def _written(task: Task | Call) -> dict[str, Any]:
     from gitreg.isolated.arrays import encode
 
@@ -368,24 +359,48 @@ _STEPS = {
 }
 
 
+def _tail(printed: IO[bytes]) -> str:
+    """The end of what a child printed."""
+    printed.seek(max(0, os.fstat(printed.fileno()).st_size - _MAX_OUTPUT))
+    return printed.read(_MAX_OUTPUT).decode("utf-8", "replace")
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    """What a child wrote as its result.
+
+    Raises:
+        OSError, ValueError: it wrote none, or something else.
+    """
+    descriptor = os.open(folder / _RESULT, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_RESULT:
+            raise ValueError("no file, or too large")
+        said = json.loads(stream.read(_MAX_RESULT))
+    if not isinstance(said, dict):
+        raise ValueError("no mapping")
+    return said
+
+
 def _outcome(
-    task: Task | Call, folder: Path, process: subprocess.Popen[bytes], late: float | None
+    task: Task | Call,
+    folder: Path,
+    process: subprocess.Popen[bytes],
+    pid: int,
+    printed: str,
+    late: float | None,
 ) -> Outcome:
     from gitreg.isolated.arrays import decode
 
-    with open(folder / "printed", "rb") as stream:
-        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _MAX_OUTPUT))
-        printed = stream.read().decode("utf-8", "replace")
     outcome = Outcome(printed=printed)
     if late is not None:
         outcome.error = f"{task.model_class} did not finish within {late:g} s"
         return outcome
     try:
-        file = folder / "result.json"
-        if file.stat().st_size > _MAX_RESULT:
-            raise ValueError("too large")
-        result = json.loads(file.read_text())
-        if result["pid"] != process.pid:
+        result = _said(folder)
+        if "unavailable" in result:
+            raise _no_sandbox(result["unavailable"])
+        if result["pid"] != pid:
             raise ValueError("written by another process")
         outcome.answers = [{str(n): decode(a) for n, a in one.items()} for one in result["answers"]]
         outcome.stacked = result.get("stacked")
@@ -395,7 +410,7 @@ def _outcome(
             sample = f" sample [{int(result['sample'])}]" if "sample" in result else ""
             outcome.error = _sentence(task, str(result["step"]) + sample, failed)
             outcome.traceback = str(failed["traceback"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         if shutil.disk_usage(folder).free < _MIN_FREE:
             raise _no_space(folder.parent) from None
         code = process.returncode

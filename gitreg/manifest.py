@@ -224,6 +224,7 @@ def registry_of(document: Document, problems: list[Problem], folder: str | None 
         environment=tuple(build.get("environment", ())),
         prefix=tags.get("prefix", ""),
         ignore=tuple(tags.get("ignore", ())),
+        sandbox=bool(build.get("sandbox", False)),
     )
 
 

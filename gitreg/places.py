@@ -134,7 +134,8 @@ def cloned(registry: Registry, commit: str, place: Path, shared: bool = True) ->
 def _alone(other: Registry, registry: Registry, left: dict[str, str], why: str | None) -> Registry:
     """A registry in a folder that gitreg laid out: its DVC knows what gitreg wrote there and nothing else."""
     other.tags_of, other.environments = registry.tags_of, registry.environments
-    other.passed = registry.passed  # the registry here decides, and no earlier commit of it
+    # The registry here decides what models see, and no earlier commit of it.
+    other.passed, other.sandboxed = registry.passed, registry.sandboxed
     other.store.alone = True
     other.store.left_out = {**left, **({"": why} if why else {})}
     return other

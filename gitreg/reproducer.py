@@ -253,8 +253,8 @@ class _Runner:
             with self.registry.at(done.commit) as then:
                 _, _, before = then.workbench.predict(done.model, None, None)
             fresh = type(self.there)(self.there.root)
-            fresh.passed, fresh.environments = self.registry.passed, self.registry.environments
-            fresh.store.alone = True
+            fresh.passed, fresh.sandboxed = self.registry.passed, self.registry.sandboxed
+            fresh.environments, fresh.store.alone = self.registry.environments, True
             _, _, after = fresh.workbench.predict(done.model, None, None)
         except GitregError as error:
             rerun.notes.append(f"predictions: {error.message}")

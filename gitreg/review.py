@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gitreg import checker, demands, doors, gates, git, planner, rules, uncommitted
 from gitreg.declared import RegistryFile
 from gitreg.effects import Effects, ModelReview
-from gitreg.errors import GitregError, Outside, Problem, Refused
+from gitreg.errors import GitregError, NoSandbox, Outside, Problem, Refused
 from gitreg.git import discovery, listing, refs
 from gitreg.globs import Glob
 from gitreg.layout import Layout
@@ -133,16 +133,18 @@ class Reviewer:
     ) -> Review:
         """Check what changed, and say what it does.
 
-        A change cannot let its own models see more: they are passed the variables that the base names, too.
+        A change cannot let its own models see more: they are passed the variables that the base names, too,
+        and run in a sandbox if the base says so.
         """
-        whole = self.registry.passed
+        whole, sandboxed = self.registry.passed, self.registry.sandboxed
         here = self.registry.file.environment
         said = [name for name in here if name in self._base_file().environment]
         self.registry.passed = tuple(dict.fromkeys((*self.registry.pass_env, *said)))
+        self.registry.sandboxed = sandboxed or (REGISTRY_FILE in self.changed and self._base_file().sandbox)
         try:
             return self._review(run, timeout, progress)
         finally:
-            self.registry.passed = whole
+            self.registry.passed, self.registry.sandboxed = whole, sandboxed
 
     def _review(self, run: bool, timeout: float | None, progress: Callable[[str], None] | None) -> Review:
         report = CheckReport(0)
@@ -309,9 +311,14 @@ class Reviewer:
         """What models may see from the merge on, and may not any more."""
         if REGISTRY_FILE not in self.changed:
             return []
-        old, new = self._base_file().environment, self.registry.file.environment
-        more = [f"models see the variable {name} from the merge on" for name in new if name not in old]
-        return more + [f"models no longer see the variable {name}" for name in old if name not in new]
+        old, new = self._base_file(), self.registry.file
+        sees, saw = new.environment, old.environment
+        lines = [f"models see the variable {name} from the merge on" for name in sees if name not in saw]
+        lines += [f"models no longer see the variable {name}" for name in saw if name not in sees]
+        if new.sandbox != old.sandbox:
+            word = "run in a sandbox from the merge on" if new.sandbox else "no longer run in a sandbox"
+            lines.append(f"models {word}")
+        return lines
 
     def _plan(self, review: Review, models: set[str]) -> None:
         """The plan of the merge; what it refuses are problems of this change."""
@@ -322,6 +329,8 @@ class Reviewer:
             with planner.Planner(self.registry, self.commit, records, models, files) as one:
                 one.dirty = self.uncommitted
                 planned = review.planned = one.planned(judge=not self.distrusted)
+        except NoSandbox:
+            raise
         except Outside as error:
             review.report.problems.append(Problem(REGISTRY_FILE, 0, 0, "", error.message, "warning"))
             return

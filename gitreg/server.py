@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,8 @@ from pathlib import Path
 
 from gitreg import environment, printed
 from gitreg.errors import Outside, Refused
+from gitreg.isolated import apart
+from gitreg.isolated import sandbox as sandboxes
 
 _READY_SECONDS = 120.0
 _STOP_SECONDS = 20.0
@@ -121,6 +124,7 @@ def serve(
     ready_seconds: float = _READY_SECONDS,
     passed: Sequence[str] = (),
     python: str = sys.executable,
+    sandbox: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server over a model repository until the block ends; it is ready when the block starts.
 
@@ -131,6 +135,7 @@ def serve(
         log: receives what the server prints.
         passed: names of variables that the server and its models see, besides `environment.allowed`.
         python: the interpreter whose packages the models find.
+        sandbox: whether it has nothing of the disk but what it needs; it has the network, to be asked by.
 
     Raises:
         Outside: it does not become ready; the message has its reasons.
@@ -138,6 +143,8 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="gitreg-triton-") as name:
         region = f"gitreg-{os.getpid()}-{os.urandom(3).hex()}"
         command = _command(triton, repository, ports, Path(name), region)
+        if sandbox:
+            command = _in_sandbox(command, triton, repository, Path(name), python)
         with open(log, "wb") as output:
             process = subprocess.Popen(
                 command,
@@ -146,7 +153,7 @@ def serve(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent if sandbox else _keep_apart,
             )
         try:
             _wait_until_ready(process, ports, log, ready_seconds)
@@ -211,6 +218,25 @@ def _environment(triton: Triton, scratch: Path, passed: Sequence[str], python: s
 def _die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _keep_apart() -> None:
+    _die_with_parent()
+    apart.keep()
+
+
+def _in_sandbox(
+    command: list[str], triton: Triton, repository: Path, scratch: Path, python: str
+) -> list[str]:
+    """The command that runs another in a sandbox with the network."""
+    for name in ("top", "said"):
+        (scratch / name).mkdir()
+    spec = {**sandboxes.plain(str(scratch)), "network": True}
+    installed = str(triton.wheel or triton.binary.resolve().parent.parent)
+    spec["read"] = [str(repository.absolute()), str(scratch / "backends"), installed, *sandboxes.libraries()]
+    spec["read"] += sandboxes.interpreter(python)
+    (scratch / "spec.json").write_text(json.dumps(spec))
+    return [sys.executable, "-I", "-S", "-B", sandboxes.__file__, str(scratch / "spec.json"), *command]
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], ports: Ports, log: Path, seconds: float) -> None:

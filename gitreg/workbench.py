@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitreg import builder, checker, detection, flavors, folders, formats, git, isolation, memo, outputs
 from gitreg.declared import Artifact, Manifest, Named
-from gitreg.errors import GitregError, InvalidFiles, NotSupported, Outside, Problem, Refused, Usage
+from gitreg.errors import GitregError, InvalidFiles, NoSandbox, NotSupported, Outside, Problem, Refused, Usage
 from gitreg.gather import Gathered, artifact_of, content_of, parts_of
 from gitreg.packages import Parts, content_digest
 from gitreg.reports import ModelReport, advice
@@ -49,7 +49,7 @@ class Workbench:
             with self.testing(parts, timeout) as conditions, self.registry.scratch() as place:
                 kinds = ["raw", *(["triton"] if parts.backend == "native" else [])]
                 built = builder.package(parts, {k: place / k for k in kinds}, place, conditions)
-        except Unreachable:
+        except (Unreachable, NoSandbox):
             raise
         except GitregError as error:
             return [Problem(file, 0, 0, "", error.message)]
@@ -110,7 +110,7 @@ class Workbench:
         return [reports[file] for file in files]
 
     def _seen(self) -> list[str]:
-        """What else the outcome of a build depends on: the variables that the model is passed."""
+        """What else the outcome of a build depends on: the variables that models are passed, the sandbox."""
         return list(filter(None, [self.conditions(None).digest()]))
 
     def conditions(self, timeout: float | None) -> isolation.Conditions:
@@ -120,7 +120,7 @@ class Workbench:
             timeout: seconds; None for GITREG_TIMEOUT, then registry.yaml, then 120.
         """
         limit = timeout or isolation.environment_timeout() or self.registry.file.timeout
-        return isolation.Conditions(limit, self.registry.passed)
+        return isolation.Conditions(limit, self.registry.passed, sandbox=self.registry.sandboxed)
 
     @contextmanager
     def testing(

@@ -79,6 +79,11 @@ class WorkTree(Readable):
         return tuple(dict.fromkeys((*self.pass_env, *said)))
 
     @cached_property
+    def sandboxed(self) -> bool:
+        """Whether models run in a sandbox."""
+        return self.file.sandbox
+
+    @cached_property
     def store(self) -> Store:
         """Where artifacts are."""
         self.need_files("artifacts")

@@ -119,6 +119,7 @@ def test_every_console_line_is_understood_by_click(page: Path, monkeypatch: pyte
     """The lines are parsed as the command line would parse them, and not run."""
     monkeypatch.setattr(click.Path, "convert", lambda self, value, param, ctx: value)  # it need not exist
     monkeypatch.setattr("os.chdir", lambda folder: None)
+    monkeypatch.setenv("GITREG_ENV", "current")  # `--env` sets it, and no other test is to run by it
     for words, place in shell_lines(page, inline=False):
         try:
             command = gitreg.commands.get(words[0])

@@ -654,3 +654,40 @@ def test_new_and_evaluate_use_it_too(workshop: Workshop, house: Path, tmp_path: 
     done = workshop.gitreg(*asked, "--env", "own", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["metrics"] == {"one": 1.0}, done.stderr
     assert workshop.gitreg(*asked).returncode == 1
+
+
+def test_code_that_a_wheel_starts_by_itself_is_kept_apart_and_in_the_sandbox(
+    workshop: Workshop, house: Path, tmp_path: Path
+) -> None:
+    """It runs before any line of gitreg's in that process."""
+    secret = {**os.environ, "HOME": str(tmp_path), "TOKEN_OF_MINE": "kept-to-myself"}
+    (tmp_path / "seen").mkdir()
+    look = f"""
+import glob
+found = b""
+for file in glob.glob("/proc/[0-9]*/environ"):
+    try:
+        found += open(file, "rb").read()
+    except OSError:
+        pass
+assert b"kept-to-" + b"myself" not in found
+place = {str(tmp_path / "seen")!r}
+"""
+    write = 'try: open(place + "/it", "w").close()\nexcept OSError: pass\n'
+    wheel(house, "evil", files={"evil.pth": "import evil_start\n", "evil_start.py": look + write})
+    workshop.manifest(requirements=["evil"])
+    bystander = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=secret, text=True
+    )
+    try:
+        done = workshop.gitreg("check", "adder", "--env", "own", env=secret)
+        assert done.returncode == 0, done.stderr
+        assert [file.name for file in (tmp_path / "seen").iterdir()] == ["it"]
+        (tmp_path / "seen" / "it").unlink()
+        with open(workshop.root / "registry.yaml", "a") as stream:
+            stream.write("build: {sandbox: true}\n")
+        done = workshop.gitreg("check", "adder", "--env", "own", env=secret)
+        assert done.returncode == 0, done.stderr
+        assert not list((tmp_path / "seen").iterdir())
+    finally:
+        bystander.communicate("\n")

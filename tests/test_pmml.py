@@ -135,3 +135,17 @@ def test_a_machine_without_java_uses_the_one_that_pip_installed(tmp_path: Path) 
         [sys.executable, "-c", WITHOUT, tmp_path / "m.pmml"], capture_output=True, text=True, env=environment
     )
     assert done.stdout == "['a', 'n']\n", done.stderr
+
+
+def test_a_tree_in_a_sandbox(shop: Workshop) -> None:
+    """Java, which JPype starts in the process of the model, finds what it needs there."""
+    before = shop.gitreg("predict", "tree", "--json")
+    file = shop.root / "registry.yaml"
+    plain = file.read_text()
+    file.write_text(plain + "build: {sandbox: true}\n")
+    try:
+        done = shop.gitreg("predict", "tree", "--json")
+    finally:
+        file.write_text(plain)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == before.stdout

@@ -96,7 +96,13 @@ def serve(
             )
         log = scratch / "triton.log"
         with server.serve(
-            triton, scratch / "triton", ports, log, passed=registry.passed, python=python.executable
+            triton,
+            scratch / "triton",
+            ports,
+            log,
+            passed=registry.passed,
+            python=python.executable,
+            sandbox=registry.sandboxed,
         ) as process:
             models = [report.model for report in reports]
             if json_:
