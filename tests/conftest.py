@@ -85,6 +85,22 @@ def numpy_house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return numpy_wheel(tmp_path_factory.mktemp("numpy")).parent
 
 
+@pytest.fixture
+def house(numpy_house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only place that pip takes packages from, with NumPy in it; and an empty cache."""
+    folder = tmp_path / "house"
+    folder.mkdir()
+    for file in numpy_house.iterdir():
+        os.link(file, folder / file.name)
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("GITREG_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def _upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("upstream")

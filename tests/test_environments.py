@@ -26,22 +26,6 @@ from tests.wheelhouse import sdist, wheel
 
 
 @pytest.fixture
-def house(numpy_house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only place that pip takes packages from, with NumPy in it; and an empty cache."""
-    folder = tmp_path / "house"
-    folder.mkdir()
-    for file in numpy_house.iterdir():
-        os.link(file, folder / file.name)
-    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("GITREG_CACHE", str(tmp_path / "cache"))
-    return folder
-
-
-@pytest.fixture
 def light(house: Path) -> Path:
     """The same with a NumPy that is a name, for environments in which no model runs."""
     shutil.rmtree(house)

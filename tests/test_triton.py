@@ -32,6 +32,7 @@ from tritonclient import http
 
 from gitreg import CustomTritonPackager, DataType, ModelSchema, ModelSchemaItem, load_raw_model, server
 from tests.support import Workshop, make_registry, needs_triton
+from tests.wheelhouse import wheel
 
 MARK = "TRITON_TEST_MARK"
 
@@ -654,6 +655,32 @@ def test_serve_says_when_it_is_ready_answers_and_ends_with_an_interrupt(
     assert serving.process.returncode == 130 and "Traceback" not in stderr
     serving.nothing_is_left()
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_served_model_finds_what_its_own_environment_has(
+    serve: Callable[..., Serving], workshop: Workshop, house: Path
+) -> None:
+    wheel(house, "lib", "7")
+    code = (workshop.adder / "src/adder_model.py").read_text()
+    workshop.code(
+        code.replace("self.number)", "int(lib.VERSION))").replace("import numpy", "import lib\nimport numpy")
+    )
+    workshop.manifest(requirements=["lib"])
+    serving = serve("adder", "--json", "--env", "own", *FREE)
+    ready = serving.ready()
+    assert y(f"127.0.0.1:{ready['http']}", "adder", [[1, 2]]) == [8, 9]
+    os.killpg(serving.process.pid, signal.SIGINT)
+    serving.process.communicate(timeout=40)
+    serving.nothing_is_left()
+
+    other = {"artifact": "../adder/artifacts", "code": "../adder/src", "sample_data": "../adder/samples.json"}
+    workshop.manifest("other", name="other", requirements=["lib>6"], **other)
+    serving = serve("adder", "other", "--env", "own", *FREE)
+    _, stderr = serving.process.communicate(timeout=60)
+    assert serving.process.returncode == 1
+    assert "error: adder and other have different requirements, and so environments of their own" in stderr
+    reason = server.unfit(server.find(), "2.1.0")
+    assert reason and reason.endswith("needs NumPy 1; NumPy 2.1.0 is installed")
 
 
 def test_a_killed_serve_ends_its_server(serve: Callable[..., Serving], workshop: Workshop) -> None:
