@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gitreg import caches, folders, installers, isolation
+from gitreg import caches, folders, installers, isolation, printed
 from gitreg.errors import Outside, Refused, Usage
 from gitreg.requirements import Requirement, mistakes, parsed
 
@@ -304,4 +304,4 @@ def _venv(place: Path) -> dict[str, Any]:
     with suppress(ValueError):
         executable, keep = json.loads(done.stdout)
         return {"executable": executable, "keep": keep}
-    raise Outside(f"the new environment's Python does not run: {done.stderr.strip()[-400:]}")
+    raise Outside(f"the new environment's Python does not run: {printed.said(done.stderr.strip()[-400:])}")

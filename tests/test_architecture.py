@@ -185,3 +185,11 @@ def test_one_file_prints() -> None:
             ):
                 found.add(file.relative_to(HOUSE).as_posix())
     assert {name for name in found if not name.startswith("isolated/")} == {"cli/output.py"}
+
+
+def test_several_messages_are_given_apart() -> None:
+    """An error of joined lines would be printed as one, with its line breaks spelled out."""
+    for file, syntax in SYNTAX.items():
+        for node in ast.walk(syntax):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+                assert not ast.unparse(node.exc.args[0]).startswith("'\\n'.join("), f"{file}:{node.lineno}"

@@ -191,7 +191,8 @@ def _echo(text: str, err: bool = False) -> None:
 
 def _stderr() -> Any:
     """Where gitreg itself writes; see `careful`."""
-    return sys.stderr.beneath if isinstance(sys.stderr, _Others) else sys.stderr
+    # Libraries put their own in its place, around ours: DVC brings colorama, which does.
+    return _OTHERS[-1].beneath if _OTHERS else sys.stderr
 
 
 @contextlib.contextmanager
@@ -204,12 +205,14 @@ def careful() -> Iterator[None]:
         yield
         return
     sys.stderr = others = _Others(before)
+    _OTHERS.append(others)
     warnings.formatwarning = _warning
     try:
         yield
     finally:
         others.end()
         if before is not sys.__stderr__:  # a program's own stays so to its end, for what is said then
+            _OTHERS.remove(others)
             sys.stderr, warnings.formatwarning = before, formatted
 
 
@@ -247,6 +250,10 @@ class _Others:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.beneath, name)
+
+
+# What `careful` has put in the place of stderr; the last one counts.
+_OTHERS: list[_Others] = []
 
 
 def print_json(data: Any) -> None:

@@ -147,7 +147,7 @@ def _need_backend(triton: Triton, package: Path) -> str:
     config: Any = parse_config((package / "config.pbtxt").read_bytes())
     record = builder.find_record(package)
     if record and (found := lead_out(config, around_package(record))):
-        raise Refused("\n".join(f"{config.name}: {line}" for line in found))
+        raise Refused(f"{config.name}: {line}" for line in found)
     there = server.backends_of(triton)
     if there is not None and config.backend not in there:
         raise Refused(

@@ -121,7 +121,7 @@ def merge(message: Any, fragment: Mapping[str, Any], backend: str = "python") ->
     if not fragment:
         return
     if found := mistakes(fragment, backend):
-        raise Refused("\n".join(f"{dotted(('triton', *place))}: {why}" for place, why in found))
+        raise Refused(f"{dotted(('triton', *place))}: {why}" for place, why in found)
     message.MergeFrom(_parsed(fragment))
 
 
