@@ -199,7 +199,7 @@ def test_init_in_a_folder_whose_name_has_spaces(tmp_path: Path) -> None:
 
 def test_init_names_owners_for_all_that_decides() -> None:
     named = re.findall(r"^# (/\S+) +@", starter.template("CODEOWNERS"), re.MULTILINE)
-    assert named == ["/stages/production.yaml", "/registry.yaml", "/.dvc/config", "/.github/"]
+    assert named == ["/stages/production.yaml", "/registry.yaml", "/.dvc/", "/.github/"]
 
 
 # What they install --------------------------------------------------------------------------------
