@@ -7,6 +7,7 @@ first; the index can be deleted at any time.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
@@ -154,14 +155,22 @@ class Catalog:
             self._refuse(wanted.model)
         return _version(wanted.model, said[0].body, said[1]["entry"], said[1]["contents"])
 
+    def foreign(self, tags: Iterable[Tag]) -> set[str]:
+        """The names of tags that are another registry's. All tags of each model are to be there."""
+        models: dict[str, list[Tag]] = defaultdict(list)
+        for tag in tags:
+            models[tag.says.model].append(tag)
+        groups = {indexer.digest_of([(t.name, t.oid) for t in some]): some for some in models.values()}
+        return set().union(*self._others(groups).values())
+
+    def _others(self, groups: Mapping[str, Sequence[Tag]]) -> dict[str, set[str]]:
+        return self._use(lambda one: indexer.others(one, self.root, self.space, groups))
+
     def records(self) -> Records:
         """What the tags record of every model."""
         from gitreg import records
 
-        def others(groups: Mapping[str, Sequence[Tag]]) -> dict[str, set[str]]:
-            return self._use(lambda one: indexer.others(one, self.root, self.space, groups))
-
-        reading = records.Reading(self.root, self.space, others)
+        reading = records.Reading(self.root, self.space, self._others)
         return self._use(lambda one: records.read(one, reading))
 
     def history(self, reference: str) -> list[ModelEvent]:

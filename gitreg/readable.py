@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from gitreg import ownership
 from gitreg.repository import Repository
 
 if TYPE_CHECKING:  # a loader needs none of these
@@ -12,6 +14,7 @@ if TYPE_CHECKING:  # a loader needs none of these
     from gitreg.catalogued import ModelEvent, ModelVersion, Page, RegisteredModel
     from gitreg.comparison import Comparison, Diff
     from gitreg.graph import Graph
+    from gitreg.recorded import Tag
 
 
 class Readable(Repository):
@@ -29,6 +32,13 @@ class Readable(Repository):
         # What was laid out of a bare repository has files, and its tags have none.
         bare = self.bare or (self.tags_of != self.root and not (self.tags_of / "registry.yaml").is_file())
         return Catalog(self.tags_of, bare=bare, prefix=self.prefix if bare else "")
+
+    def _foreign(self, tags: Sequence[Tag]) -> set[str]:
+        """As of `Repository`; of many tags what the index knows, or keeps from now on."""
+        owner = ownership.Owner(self.tags_of, self.space)
+        if len(tags) <= ownership.MANY or owner.alone:
+            return owner.foreign(tags)
+        return self.catalog.foreign(tags)
 
     def models(self) -> list[RegisteredModel]:
         """Every model that has, or had, a registered version; by name."""

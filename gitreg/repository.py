@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -98,12 +98,16 @@ class Repository:
         try:
             with uncollected():
                 tags, odd = refs.tags(self.tags_of, models, self.space)
-                mine, others = ownership.divided(self.tags_of, self.space, tags)
+                mine, others = ownership.apart(self.space, tags, self._foreign(tags))
                 return history.by_model(mine, [*odd, *others])
         except Outside:
             if self.git_folder is None:
                 return {}
             raise
+
+    def _foreign(self, tags: Sequence[Tag]) -> set[str]:
+        """The names of tags that are another registry's."""
+        return ownership.Owner(self.tags_of, self.space).foreign(tags)
 
     def record(self, model: str) -> ModelRecord:
         """What the tags record of one model."""

@@ -647,6 +647,11 @@ def test_few_and_many_tags_are_judged_alike(two: Mono, many: int, monkeypatch: p
     assert two.names("a") == ["foo", "only-a"] and two.plan("a") == []
     registry = two.open("a")
     assert set(registry.records()) == {"foo", "only-a", "only-b"} and not registry.record("only-b").tags
+    two.git("checkout", "-q", "HEAD~1", ".")
+    for _ in range(2):  # read, and as the index keeps it
+        registry = two.open("a")
+        assert registry.records() == dict(Repository(two.top / "a").records().items())
+        assert {name for name, known in registry.records().items() if known.tags} == {"foo", "only-a"}
 
 
 # Where they are read and written --------------------------------------------------------------------------
