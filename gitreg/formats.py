@@ -120,6 +120,8 @@ UNKNOWN = Format("files", "files", _PLAIN, "your own class", False, (), "none of
 # fmt: on
 
 FORMATS = tuple(value for value in list(globals().values()) if isinstance(value, Format))
+# What only a folder can be; its files have formats of their own.
+FOLDERS = frozenset(one.key for one in (TRANSFORMERS, TRANSFORMERS_CODE, MLFLOW, COREML))
 # Endings that many kinds of files have; nothing is wrong when such a file is no model.
 _COMMON = ".bin .model .txt .json .xml .pb .zip .tar .gz .z .p .dat .data .xz .bz2 .ts .sav"
 

@@ -35,6 +35,7 @@ class LoadedModel:
         schema: its inputs and outputs.
         name: the model's.
         version: as `1.2.0`.
+        digest: of its content, as `sha256:...`.
         metadata: what the registry knows of the version: description, tags, params, metrics, ids, stages, ...
     """
 
@@ -67,6 +68,11 @@ class LoadedModel:
     def version(self) -> str | None:
         """The version, as `1.2.0`."""
         return self.metadata.get("version")
+
+    @property
+    def digest(self) -> str | None:
+        """The version's content digest, which `load_model(..., digest=...)` pins; None of no version."""
+        return self.metadata.get("digest")
 
     def __repr__(self) -> str:
         kind = self.metadata.get("type", type(self._model).__name__)

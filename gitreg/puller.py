@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gitreg import builder, folders, outputs
 from gitreg.declared import Artifact
 from gitreg.errors import Refused, Usage
+from gitreg.pins import ANY, Pin
 from gitreg.recorded import Version
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ class Puller:
         reference: a registered version.
         place: the folder; by default, one of the model's name in the current folder.
         progress: is told what takes long.
+        wanted: what the version has to be.
 
     Raises:
-        Refused: there is no such version.
+        Refused: there is no such version; or its tag says that it is another than `wanted`.
         Usage: the folder is the current one, or one above it.
     """
 
@@ -61,9 +63,14 @@ class Puller:
         reference: str,
         place: Path | None = None,
         progress: Callable[[str], None] | None = None,
+        wanted: Pin = ANY,
     ) -> None:
-        self.registry = registry
+        self.registry, self.wanted = registry, wanted
         self.model, self.version = registry.resolve(reference)
+        self.name = f"{self.model.name}@{self.version.version}"
+        self.said = registry.trailers(self.version.tag).get("Gitreg-Digest")
+        if self.said:
+            wanted.hold_digest(self.name, self.said, "its tag")
         self.place = outputs.claim(place or Path(self.model.name))
         self.tell = progress or (lambda text: None)
         if self.place.resolve() in (here := Path.cwd().resolve(), *here.parents):
@@ -73,12 +80,13 @@ class Puller:
         """The artifact's files, in the folder.
 
         Raises:
-            Refused: the folder holds something else, or was changed; or the artifact is corrupt.
+            Refused: the folder holds something else, or was changed; the artifact is corrupt, or not what is
+                wanted.
             Outside: it cannot be fetched.
         """
         old = _claimed(self.place)
         with self.registry.at(self.version.tag.commit, model=self.model.name) as there:
-            found = there.workbench.artifact(self.model.name, self.tell)
+            found = there.workbench.artifact(self.model.name, self.tell, self.name, self.wanted)
             files = {name: link.md5 for name, link in found.files.items()}
             if old == files:
                 return self._pulled(there, "artifact", "unchanged", found)
@@ -114,8 +122,9 @@ class Puller:
         with self.registry.at(self.version.tag.commit, model=self.model.name) as there:
             workbench = there.workbench
             number = self.registry.ordinal(self.version)
-            said = self.registry.trailers(self.version.tag).get("Gitreg-Digest")
+            said = self.said or self.wanted.digest
             parts = workbench.registered(self.model.name, self.version.version, number, said, self.tell)
+            self.wanted.hold_artifact(self.name, parts.artifact)
             builder.refuse_unsupported(parts.type, [kind])
             record = builder.find_record(self.place) if self.place.is_dir() else None
             if record and _is_of(record, parts.version, number, parts.commit):

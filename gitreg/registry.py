@@ -8,22 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import (
-    applier,
-    bumper,
-    doors,
-    environment,
-    isolation,
-    places,
-    planner,
-    promoter,
-    resolver,
-)
+from gitreg import applier, bumper, doors, environment, isolation, places, planner, promoter, resolver
 from gitreg.bumper import Bumped
 from gitreg.declared import Manifest
 from gitreg.gather import Gathered
 from gitreg.names import parse_reference
 from gitreg.outlook import Outlook
+from gitreg.pins import pin
 from gitreg.planner import Planned
 from gitreg.promoter import Prepared
 from gitreg.puller import Pulled, Puller
@@ -281,6 +272,8 @@ class Registry(WorkTree):
         timeout: float | None = None,
         progress: Callable[[str], None] | None = None,
         env: str | None = None,
+        digest: str | None = None,
+        formats: Collection[str] | str | None = None,
     ) -> Pulled:
         """Put a registered version's artifact, or its tested package, into a folder.
 
@@ -290,12 +283,14 @@ class Registry(WorkTree):
             package: "raw" or "triton", for a package; the folder is the package then.
             timeout: seconds that the model may take in its test.
             progress: is told what takes long.
+            digest, formats: what the version has to be, as of `load_model`.
 
         Raises:
-            Refused: there is no such version, or the folder holds something else.
+            Refused: there is no such version, it is another, or the folder holds something else.
             Outside: the artifact cannot be fetched.
         """
-        one = Puller(self.using(env), reference, Path(place) if place is not None else None, progress)
+        folder = Path(place) if place is not None else None
+        one = Puller(self.using(env), reference, folder, progress, pin(digest, formats))
         return one.package(package, timeout) if package else one.artifact()
 
     # Check --------------------------------------------------------------------------------------
@@ -424,8 +419,13 @@ class Registry(WorkTree):
         samples: Sequence[Sample] | None = None,
         timeout: float | None = None,
         env: str | None = None,
+        digest: str | None = None,
+        formats: Collection[str] | str | None = None,
     ) -> tuple[Manifest, list[Sample], isolation.Outcome]:
         """Load a model in a process of its own and ask it samples: its own, or others.
+
+        Args:
+            digest, formats: what the model has to be, as of `load_model`.
 
         Returns:
             The manifest, the samples asked, and the outcome with one answer per sample (each with a
@@ -435,8 +435,10 @@ class Registry(WorkTree):
             InvalidFiles: the manifest has problems.
             ModelFailed: the model failed; the message says how.
         """
+        wanted = pin(digest, formats)
+        resolver.hold_claim(self, reference, wanted)
         with self.using(env).holding(reference) as (registry, model):
-            return registry.workbench.predict(model, samples, timeout)
+            return registry.workbench.predict(model, samples, timeout, wanted)
 
     def evaluate(
         self, reference: str, asked: evaluator.Asked, env: str | None = None

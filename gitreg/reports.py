@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gitreg.errors import GitregError, Outside, Problem
 
@@ -64,6 +66,21 @@ class ModelReport:
     ordinal: int = 0
     environment: str = ""
     requirements: tuple[str, ...] = ()
+
+
+def unchanged(outcome: Mapping[str, Any]) -> ModelReport:
+    """The report of a model that was built before, by what is remembered of that."""
+    return ModelReport(
+        outcome["model"],
+        outcome["version"],
+        "unchanged",
+        {kind: Path(folder) for kind, folder in outcome["packages"].items()},
+        outcome["digest"],
+        list(outcome["warnings"]),
+        ordinal=outcome["ordinal"],
+        environment=outcome["environment"],
+        requirements=tuple(outcome["requirements"]),
+    )
 
 
 def advice(file: str, stacked: dict[str, float] | None) -> list[Problem]:

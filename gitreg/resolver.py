@@ -11,6 +11,7 @@ from gitreg.recorded import ModelRecord, Version
 from gitreg.versions import order
 
 if TYPE_CHECKING:
+    from gitreg.pins import Pin
     from gitreg.repository import Repository
 
 
@@ -23,6 +24,22 @@ def resolve(registry: Repository, reference: Reference) -> tuple[ModelRecord, Ve
         recorded = [name for name, one in registry.records().items() if one.tags or one.taken]
         raise no_model(reference, registry.declared(), recorded)
     return known, among(known, reference, registry.ordinal)
+
+
+def hold_claim(registry: Repository, reference: str, wanted: Pin) -> None:
+    """Raise Refused where the tag of a version says that it is another than is wanted.
+
+    A model's bare name means what its manifest here says, registered or not: no tag speaks for that.
+    """
+    asked = parse_reference(reference)
+    if wanted.digest is None or not (asked.version or asked.stage or asked.ordinal or asked.id):
+        return
+    try:
+        known, version = resolve(registry, asked)
+    except Refused:  # what is not registered (yet) has only its content to speak for it
+        return
+    if said := registry.trailers(version.tag).get("Gitreg-Digest"):
+        wanted.hold_digest(f"{known.name}@{version.version}", said, "its tag")
 
 
 def among(known: ModelRecord, reference: Reference, ordinal: Callable[[Version], int]) -> Version:

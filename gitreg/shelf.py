@@ -6,7 +6,8 @@
 A version is known by the id of the tag that registered it, which stands for all of its files. A package
 appears whole, and is held against its record before it does. Later only sizes, times and inodes of its files
 are looked at; where one is another than it was, everything is hashed, and a package that is not as its record
-says is made anew.
+says is made anew. A consumer who pinned a content digest has all files hashed each time, and held against
+that digest alone: nothing in the cache is taken for true then.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gitreg.errors import Outside, Refused
 from gitreg.recorded import ModelRecord, Version
 
 if TYPE_CHECKING:
+    from gitreg.packages import Parts
     from gitreg.registry import Registry
     from gitreg.repository import Repository
 
@@ -49,6 +51,14 @@ class Entry:
         """The package's version folder."""
         return self.package / str(self.known["folder"])
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """The artifact's files, by their names in it."""
+        from gitreg import folders
+
+        top = self.folder / "model"
+        return {name: top / name for name in folders.tree_files(top, bytecode=True)}
+
 
 def find(repository: Repository, version: Version) -> Entry | None:
     """A version that is on the shelf, as it was put there; None where it is not."""
@@ -65,8 +75,54 @@ def find(repository: Repository, version: Version) -> Entry | None:
     return _examined(file, entry)
 
 
-def put(registry: Registry, model: ModelRecord, version: Version) -> Entry:
+def proven(entry: Entry) -> str | None:
+    """The content digest of a package as its files are now.
+
+    None where these, or what a loader goes by, are not what it was made of: then it is to be made anew.
+    """
+    from gitreg import builder, folders, packages
+
+    try:
+        content = entry.known["content"]
+        parts = packages.parts_in(content)
+        code = {path: hashlib.sha256(data).hexdigest() for path, data in _carried(parts).items()}
+        defs, place = entry.folder / "defs", parts.artifact.place
+        if {path: folders.sha256(defs / path) for path in folders.tree_files(defs)} != {
+            **content["code"],
+            **code,
+        }:
+            return None
+        if parts.artifact.name and folders.tree_files(entry.folder / "model", True) != [parts.artifact.name]:
+            return None
+        if builder.local_artifact(entry.folder / place).digest != parts.artifact.digest:
+            return None
+    except (KeyError, TypeError, ValueError, AttributeError, OSError):  # a Refused is a ValueError
+        return None
+    digest = packages.digest_of(content)
+    said = {
+        "class": parts.entry,
+        "artifact": place,
+        "schema": content["schema"],
+        "custom_batching": parts.batching.custom,
+    }
+    if any(entry.known.get(key) != value for key, value in said.items()):
+        return None
+    return digest if entry.known["metadata"].get("digest") == digest else None
+
+
+def _carried(parts: Parts) -> dict[str, bytes]:
+    """What lies beside the modules of a model in a raw package, as this gitreg writes it."""
+    from gitreg.packages import carried
+
+    entry = parts.entry or ""
+    return {"model_class.txt": entry.encode(), **carried(parts, str)}  # type: ignore[dict-item]
+
+
+def put(registry: Registry, model: ModelRecord, version: Version, anew: bool = False) -> Entry:
     """A version on the shelf; it is fetched and laid out if it is not there.
+
+    Args:
+        anew: lay it out in any case.
 
     Raises:
         InvalidFiles: its manifest, or what it names, has problems.
@@ -75,7 +131,7 @@ def put(registry: Registry, model: ModelRecord, version: Version) -> Entry:
         Outside: something cannot be fetched.
     """
     with caches.locked(caches.place("locks") / f"{_key(registry, version)}.lock", _PATIENCE) as held:
-        if entry := find(registry, version):
+        if not anew and (entry := find(registry, version)):
             return entry
         if not held:
             raise Outside(f"another process fetches {model.name}@{version.version}, and does not end")
@@ -84,6 +140,7 @@ def put(registry: Registry, model: ModelRecord, version: Version) -> Entry:
 
 def _made(registry: Registry, model: ModelRecord, version: Version) -> Entry:
     from gitreg import builder, folders
+    from gitreg.packages import content_data
 
     said = registry.trailers(version.tag).get("Gitreg-Digest")
     packages = caches.place("packages")
@@ -97,6 +154,7 @@ def _made(registry: Registry, model: ModelRecord, version: Version) -> Entry:
             raise Outside(f"{model.name}@{version.version} was not written as it should be: {wrong[0]}")
         known = _describe(there, model, version, number, record)
         known["class"] = parts.entry
+        known["content"] = content_data(parts)
         target = packages / str(record["record"]).removeprefix("sha256:")
         folders.put(new / "package", target)
     entry = Entry(target, known)

@@ -16,7 +16,8 @@ from gitreg.declared import Artifact, Manifest, Named
 from gitreg.errors import GitregError, InvalidFiles, NoSandbox, NotSupported, Outside, Problem, Refused, Usage
 from gitreg.gather import Gathered, artifact_of, content_of, parts_of
 from gitreg.packages import Parts, content_digest
-from gitreg.reports import ModelReport, advice
+from gitreg.pins import ANY, Pin
+from gitreg.reports import ModelReport, advice, unchanged
 from gitreg.store import Tracked
 from gitreg.virtualenvs import Unreachable
 
@@ -77,7 +78,7 @@ class Workbench:
         tags = self.registry.tagged(known[file]["model"] for file in files if file in known)
         environments = self.registry.environments
         reports = {
-            file: _unchanged(known[file])
+            file: unchanged(known[file])
             for file in files
             if file in known
             and known[file]["tag"] == tags(known[file]["model"], known[file]["version"])
@@ -206,23 +207,31 @@ class Workbench:
             ordinal=ordinal,
         )
 
-    def artifact(self, model: str, tell: Callable[[str], None]) -> Artifact:
+    def artifact(
+        self, model: str, tell: Callable[[str], None], name: str = "", wanted: Pin = ANY
+    ) -> Artifact:
         """A model's artifact in the DVC cache; it is fetched if need be.
 
         Args:
             tell: is told what takes long.
+            name: of the version, for what is said when it is not what is wanted.
 
         Raises:
             InvalidFiles: the manifest, or the file that tracks the artifact, has problems.
-            Refused: DVC tracks none.
+            Refused: DVC tracks none; or the version is not what is wanted.
             Outside: it cannot be fetched.
         """
         gathered = self.registry.gather(self.registry.manifest_file(model), build=False)
         if gathered.tracked is None:
             self._refuse([gathered], {})
             raise Refused(f"DVC tracks no artifact of {model}")
+        if wanted.digest:
+            self._refuse([gathered], {})
+            wanted.hold_digest(name, content_of(gathered).digest, "its content")
         self._fetch([gathered.tracked], tell)
-        return self.registry.store.artifact(gathered.tracked)
+        found = self.registry.store.artifact(gathered.tracked)
+        wanted.hold_artifact(name, found)
+        return found
 
     def registered(
         self,
@@ -304,10 +313,10 @@ class Workbench:
         self.registry.memo.remember(f"build {key}", {gathered.file: (files, outcome)})
 
     def predict(
-        self, reference: str, samples: Sequence[Sample] | None, timeout: float | None
+        self, reference: str, samples: Sequence[Sample] | None, timeout: float | None, wanted: Pin = ANY
     ) -> tuple[Manifest, list[Sample], isolation.Outcome]:
         """See `Registry.predict`."""
-        manifest, parts = self._sound(reference)
+        parts, manifest = self.parts(reference, wanted)
         asked = list(samples) if samples is not None else list(parts.samples)
         if not asked:
             raise Refused(
@@ -320,27 +329,26 @@ class Workbench:
             raise builder.failure(parts, outcome)
         return manifest, asked, outcome
 
-    def parts(self, model: str) -> tuple[Parts, Manifest]:
+    def parts(self, model: str, wanted: Pin = ANY) -> tuple[Parts, Manifest]:
         """What a model that can be loaded is made of; its artifact is in the cache.
 
         Raises:
             InvalidFiles: the manifest has problems.
-            Refused: loading it would run code that its manifest does not trust.
+            Refused: loading it would run code that its manifest does not trust; or it is not what is wanted.
             NotSupported: nothing here loads its type.
         """
-        manifest, parts = self._sound(model)
-        return parts, manifest
-
-    def _sound(self, model: str) -> tuple[Manifest, Parts]:
-        """What a model that can be loaded is made of; its artifact is in the cache."""
         gathered = self.registry.gather(self.registry.manifest_file(model))
         self._refuse([gathered], {})
         manifest = gathered.manifest
         assert manifest
         self._need_loader(manifest)
+        name = f"{manifest.name}@{manifest.version}" if manifest.version else manifest.name
+        wanted.hold_digest(name, content_of(gathered).digest, "its content")
         if gathered.tracked:
             self._fetch([gathered.tracked])
-        return manifest, self._parts(gathered)
+        parts = self._parts(gathered)
+        wanted.hold_artifact(name, parts.artifact)
+        return parts, manifest
 
     @contextmanager
     def _laid(self, parts: Parts) -> Iterator[tuple[Path, isolation.Task]]:
@@ -366,7 +374,7 @@ class Workbench:
         Raises:
             ModelFailed: the model failed; the message says how, and for which row.
         """
-        _, parts = self._sound(model)
+        parts, _ = self.parts(model)
         with self._laid(replace(parts, samples=())) as (place, task):
             (place / "rows").mkdir()
             asked = replace(task, blocks=blocks(place / "rows"), batch=batch)
@@ -428,20 +436,6 @@ def _package_files(folder: Path) -> Iterator[Path]:
     yield folder
     for path in folders.tree_files(folder):
         yield folder / path
-
-
-def _unchanged(outcome: dict[str, Any]) -> ModelReport:
-    return ModelReport(
-        outcome["model"],
-        outcome["version"],
-        "unchanged",
-        {kind: Path(folder) for kind, folder in outcome["packages"].items()},
-        outcome["digest"],
-        list(outcome["warnings"]),
-        ordinal=outcome["ordinal"],
-        environment=outcome["environment"],
-        requirements=tuple(outcome["requirements"]),
-    )
 
 
 def _tell(progress: Callable[[ModelReport], None] | None, report: ModelReport) -> None:

@@ -178,6 +178,7 @@ def test_init_writes_for_the_branch_that_there_is_and_the_folder_it_lies_in(tmp_
     assert merge["defaults"]["run"]["working-directory"] == "ml/models"
     owners = (tmp_path / ".github/CODEOWNERS").read_text()
     assert "\n# /ml/models/stages/production.yaml @" in owners and "\n# /.github/ " in owners
+    assert "\n# /ml/models/.dvc/ " in owners and "\n# .gitattributes " in owners
     (hook,) = yaml.safe_load((tmp_path / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     assert hook["entry"] == "gitreg check -C ml/models"
     assert re.match(hook["files"], "ml/models/registry.yaml") and not re.match(hook["files"], "registry.yaml")
@@ -198,8 +199,11 @@ def test_init_in_a_folder_whose_name_has_spaces(tmp_path: Path) -> None:
 
 
 def test_init_names_owners_for_all_that_decides() -> None:
-    named = re.findall(r"^# (/\S+) +@", starter.template("CODEOWNERS"), re.MULTILINE)
-    assert named == ["/stages/production.yaml", "/registry.yaml", "/.dvc/", "/.github/"]
+    named = re.findall(r"^# (\S+) +@", starter.template("CODEOWNERS"), re.MULTILINE)
+    anywhere = [".gitattributes", ".gitmodules", ".lfsconfig", ".pre-commit-config.yaml"]
+    assert named == ["/stages/production.yaml", "/registry.yaml", "/.dvc/", "/.github/", *anywhere]
+    lines = starter.template("CODEOWNERS").splitlines()
+    assert all(line.startswith("#") for line in lines), "no team is invented"
 
 
 # What they install --------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from gitreg.cli import output
     help="How long the model may run its test.",
 )
 @output.in_environment
+@output.pins
 @output.passes_variables
 @output.of_registry
 @output.in_folder
@@ -36,6 +37,8 @@ def pull(
     destination: str | None,
     package: str | None,
     timeout: float | None,
+    digest: str | None,
+    allow_format: tuple[str, ...],
     where: str | None,
     json_: bool,
 ) -> None:
@@ -49,7 +52,9 @@ def pull(
         if not json_:
             output.say(text, err=True)
 
-    pulled = output.registry(where).pull(reference, destination, package, timeout, tell)
+    allowed = allow_format or None
+    whole = output.registry(where)
+    pulled = whole.pull(reference, destination, package, timeout, tell, digest=digest, formats=allowed)
     if json_:
         output.print_json(
             {

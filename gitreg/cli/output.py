@@ -102,6 +102,25 @@ def passes_variables(function: F) -> F:
     )(function)
 
 
+def pins(function: F) -> F:
+    """Add `--digest` and `--allow-format`, for commands with which a consumer loads one version."""
+    return click.option(
+        "--digest",
+        metavar="SHA256",
+        help="The content digest that the version has to have, as `gitreg show` prints it.",
+    )(allows_formats(function))
+
+
+def allows_formats(function: F) -> F:
+    """Add `--allow-format`: `allow_format` is a tuple."""
+    return click.option(
+        "--allow-format",
+        metavar="FORMAT",
+        multiple=True,
+        help="A format that files of the artifact may have, by content, as onnx; repeatable. Default: all.",
+    )(function)
+
+
 def _pass(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
     if not names:
         return

@@ -211,6 +211,7 @@ def _verified_data(result: Verified) -> dict[str, Any]:
     help="Samples to ask (.json, .yaml, .npz), or - for JSON on stdin; the model's own by default.",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
 )
+@output.pins
 @_TIMEOUT
 @output.in_environment
 @output.passes_variables
@@ -218,12 +219,24 @@ def _verified_data(result: Verified) -> dict[str, Any]:
 @output.in_folder
 @output.as_json
 def predict(
-    reference: str, input_: str | None, timeout: float | None, where: str | None, json_: bool
+    reference: str,
+    input_: str | None,
+    digest: str | None,
+    allow_format: tuple[str, ...],
+    timeout: float | None,
+    where: str | None,
+    json_: bool,
 ) -> None:
     """Load a model in an isolated process and ask it samples."""
-    with output.registry(where).holding(reference) as (registry, model):
+    from gitreg import resolver
+    from gitreg.pins import pin
+
+    wanted = pin(digest, allow_format or None)
+    whole = output.registry(where)
+    resolver.hold_claim(whole, reference, wanted)
+    with whole.holding(reference) as (registry, model):
         samples = _read_input(registry, model, input_) if input_ else None
-        manifest, asked, outcome = registry.workbench.predict(model, samples, timeout)
+        manifest, asked, outcome = registry.workbench.predict(model, samples, timeout, wanted)
     for warning in outcome.warnings:
         output.say(f"warning: {manifest.name}: {warning}", err=True)
     answers = [

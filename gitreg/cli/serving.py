@@ -43,6 +43,13 @@ MANY, FEW = 20, 3  # findings of one kind that are listed one by one, and how ma
     metavar="SECONDS",
     help="How long each model may run its test.",
 )
+@click.option(
+    "--digest",
+    metavar="SHA256",
+    multiple=True,
+    help="The content digest that a version has to have, as `gitreg show` prints it: one for each REF.",
+)
+@output.allows_formats
 @output.in_environment
 @output.passes_variables
 @output.in_folder
@@ -54,6 +61,8 @@ def serve(
     metrics_port: int,
     address: str,
     timeout: float | None,
+    digest: tuple[str, ...],
+    allow_format: tuple[str, ...],
     json_: bool,
 ) -> None:
     """Serve models on a real Triton server until ^C.
@@ -63,10 +72,18 @@ def serve(
     """
     from gitreg import server
     from gitreg.errors import Refused
+    from gitreg.pins import confirm
+    from gitreg.pins import pin as made
     from gitreg.virtualenvs import numpy_of
 
-    triton = server.find()
+    if digest and len(digest) != len(references):
+        raise click.UsageError(f"--digest is given once for each REF: {len(references)} times, or never")
+    pins = [made(one, allow_format or None) for one in digest or [None] * len(references)]
     registry = output.registry()
+    pinned = {
+        confirm(registry, one, pin): pin for one, pin in zip(references, pins, strict=True) if pin.given
+    }
+    triton = server.find()
     own = registry.environments.choice == "own"
     if not own:
         _need_numpy(triton, None, "pip install 'numpy<2', or put another tritonserver on PATH")
@@ -87,6 +104,9 @@ def serve(
                 raise report.error
             for warning in report.warnings:
                 output.say(f"warning: {report.model}: {warning}", err=True)
+        for report in (report for report in reports if report.model in pinned):
+            name = f"{report.model}@{report.version}"
+            pinned[report.model].hold_digest(name, report.digest, "what was built")
         backends = {report.model: _need_backend(triton, report.packages["triton"]) for report in reports}
         loaded = {one.model: one.requirements for one in reports if backends[one.model] == "python"}
         python = held.enter_context(registry.environments.of_all(loaded))

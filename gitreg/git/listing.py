@@ -6,6 +6,7 @@ each.
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import subprocess
@@ -19,6 +20,9 @@ from gitreg.git import must, plain, run
 
 _MANY = 200
 _LINK, _SUBMODULE = b"120000", b"160000"
+# A mode, an id, a number, and behind a tab the path. All begin in one way but the first.
+_FIRST = re.compile(rb"(120000|160000) [0-9a-f]+ [0-3]\t([^\0]+)")
+_ENTRY = re.compile(rb"\0(120000|160000) [0-9a-f]+ [0-3]\t([^\0]+)")
 
 
 class Answer:
@@ -34,20 +38,20 @@ class Answer:
         self._process = plain.started(root, arguments, subprocess.DEVNULL, self._err, self._out)
 
     @cached_property
-    def raw(self) -> bytes:
-        """All that it prints.
+    def raw(self) -> bytes | mmap.mmap:
+        """All that it prints: not copied, as it may be much.
 
         Raises:
             Outside: it fails.
         """
         self._process.wait()
         with self._out, self._err:
-            for file in (self._out, self._err):
-                file.seek(0)
             if self._process.returncode not in self._fine:
+                self._err.seek(0)
                 said = self._err.read().decode("utf-8", "replace").strip()
                 raise Outside(f"git {self._arguments[0]}: {said}")
-            return self._out.read()
+            empty = os.fstat(self._out.fileno()).st_size == 0
+            return b"" if empty else mmap.mmap(self._out.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 class Listing:
@@ -56,33 +60,25 @@ class Listing:
     def __init__(self, root: Path) -> None:
         self._answer = Answer(root, ["ls-files", "--stage", "-z", "--", "."])
 
-    @cached_property
-    def _text(self) -> bytes:
-        return b"\0" + self._answer.raw
-
-    @cached_property
+    @property
     def links(self) -> list[str]:
         """The symbolic links."""
-        return self._of(_LINK)
+        return self._special[_LINK]
 
-    @cached_property
+    @property
     def submodules(self) -> list[str]:
         """The submodules: of what is in them, a commit holds nothing."""
-        return self._of(_SUBMODULE)
+        return self._special[_SUBMODULE]
 
-    def _of(self, mode: bytes) -> list[str]:
-        found, at = [], self._text.find(b"\0" + mode + b" ")
-        while at >= 0:
-            begin = self._text.index(b"\t", at) + 1
-            end = self._text.index(b"\0", begin)
-            found.append(os.fsdecode(self._text[begin:end]))
-            at = self._text.find(b"\0" + mode + b" ", end)
+    @cached_property
+    def _special(self) -> dict[bytes, list[str]]:
+        """mode -> paths, of the few entries that are no plain files. One search finds them all."""
+        text = self._answer.raw
+        found: dict[bytes, list[str]] = {_LINK: [], _SUBMODULE: []}
+        for entry in (_FIRST.match(text), *_ENTRY.finditer(text)):
+            if entry:
+                found[entry[1]].append(os.fsdecode(entry[2]))
         return found
-
-    def called(self, name: str) -> list[str]:
-        """The entries with a name, in any folder."""
-        wanted = re.compile(rb"\t((?:[^\0]*/)?" + re.escape(os.fsencode(name)) + rb")\0")
-        return [os.fsdecode(path) for path in wanted.findall(self._text)]
 
 
 class Lines:

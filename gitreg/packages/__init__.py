@@ -136,6 +136,17 @@ def content_digest(parts: Parts) -> str:
     Needs none of the artifact's bytes: DVC's hash stands for them. Covers artifact, code, schema, type,
     class, requirements, batching and triton settings; not the description, owners, tags, card or samples.
     """
+    return digest_of(content_data(parts))
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """The content digest of what `content_data` gives."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def content_data(parts: Parts) -> dict[str, Any]:
+    """What a content digest is of, as plain data."""
     content = {
         "artifact": [parts.artifact.digest, parts.artifact.name],
         "batching": [parts.batching.custom, parts.batching.max_batch_size],
@@ -155,9 +166,30 @@ def content_digest(parts: Parts) -> str:
         "beside": {path: hashlib.sha256(data).hexdigest() for path, data in parts.beside.items()},
         "reference": parts.reference,
     }
-    content |= {key: value for key, value in rare.items() if value}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return content | {key: value for key, value in rare.items() if value}
+
+
+def parts_in(content: Mapping[str, Any]) -> Parts:
+    """As much of the parts as `content_data` tells: what a raw package's code is made of beside its modules.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not what `content_data` gives.
+    """
+    from gitreg.schema import schema_of
+
+    digest, file = content["artifact"]
+    custom, most = content["batching"]
+    return Parts(
+        name="",
+        artifact=Artifact(str(digest), name=file),
+        schema=schema_of(content["schema"]) if content["schema"] else None,
+        model_class=content["model_class"],
+        type=str(content["type"]),
+        batching=Batching(bool(custom), int(most)),
+        options=content.get("options", {}),
+        trust=tuple(content.get("trust", ())),
+        backend=content.get("backend", "python"),
+    )
 
 
 def _said_to_loader(parts: Parts) -> dict[str, Any]:
