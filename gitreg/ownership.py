@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gitreg.errors import GitregError, Outside
-from gitreg.git import plain
+from gitreg.git import clones, plain
 from gitreg.recorded import OddTag, Tag
 from gitreg.tagspace import Space
 
@@ -171,6 +171,7 @@ class Owner:
         """(commit, model) of those tags whose commit has the manifest in its usual place."""
         pairs = dict.fromkeys((tag.commit, tag.says.model) for tag in tags)
         paths = {(commit, f"{self.below}models/{model}/model.yaml"): model for commit, model in pairs}
+        clones.gather_trees(self.root, {commit for commit, _ in pairs})
         return {(commit, paths[commit, path]) for commit, path in plain.blobs_at(self.root, list(paths))}
 
     def _unusual(self, tags: Sequence[Tag], whole: Sequence[Tag]) -> set[tuple[str, str]]:

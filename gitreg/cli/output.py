@@ -251,7 +251,8 @@ class _Others:
     def write(self, text: str) -> int:
         *whole, self._begun = (self._begun + text).split("\n")
         for line in whole:
-            self.beneath.write(f"{printed.BAR}{printed.line(line)}\n")
+            # An empty line says nothing; Click writes one when it is interrupted.
+            self.beneath.write(f"{printed.BAR}{printed.line(line)}\n" if line else "\n")
         return len(text)
 
     def writelines(self, texts: Iterable[str]) -> None:

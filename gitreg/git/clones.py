@@ -140,13 +140,23 @@ def gather(root: Path, files: Collection[tuple[str, str]]) -> None:
     Raises:
         Outside: the remote cannot be reached.
     """
-    remote = promisor(root) if files else None
-    if remote is None:
-        return
-    commits = "".join(f"{commit}\n" for commit in dict.fromkeys(commit for commit, _ in files))
-    told = ["rev-list", "--no-walk", "--no-commit-header", "--format=%T", "--stdin"]
-    _get(root, remote, must(root, told, commits.encode()).split("\n"))
-    _get(root, remote, plain.blobs(root, list(files)))
+    remote = gather_trees(root, {commit for commit, _ in files})
+    if remote is not None:
+        _get(root, remote, plain.blobs(root, list(files)))
+
+
+def gather_trees(root: Path, commits: Collection[str]) -> str | None:
+    """Get what a partial clone lacks of the trees of some commits, at once; the remote that has the rest.
+
+    Raises:
+        Outside: the remote cannot be reached.
+    """
+    remote = promisor(root) if commits else None
+    if remote is not None:
+        asked = "".join(f"{commit}\n" for commit in sorted(commits)).encode()
+        told = ["rev-list", "--no-walk", "--no-commit-header", "--format=%T", "--stdin"]
+        _get(root, remote, must(root, told, asked).split("\n"))
+    return remote
 
 
 def _get(root: Path, remote: str, wanted: Iterable[str]) -> None:
