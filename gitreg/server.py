@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitreg import environment, printed
-from gitreg.errors import Outside, Refused
+from gitreg.errors import GitregError, Outside, Refused, Usage
 from gitreg.isolated import apart
 from gitreg.isolated import sandbox as sandboxes
+from gitreg.ports import unusable
 
 _READY_SECONDS = 120.0
 _STOP_SECONDS = 20.0
@@ -276,27 +277,28 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_ports(address: str, http: int, grpc: int, metrics: int) -> Ports:
-    """The ports to listen on; 0 picks a free one.
+    """Returns the ports to listen on; 0 picks a free one.
 
     Raises:
-        Refused: a port is taken.
+        Usage: one is named twice.
+        Outside: one is taken, or cannot be had; each that is so is told.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    chosen, held = [], []
-    try:
+    chosen: list[int] = []
+    failed: list[GitregError] = []
+    with contextlib.ExitStack() as held:
         for port, option in ((http, "--http-port"), (grpc, "--grpc-port"), (metrics, "--metrics-port")):
-            probe = socket.socket(family, socket.SOCK_STREAM)
-            held.append(probe)
+            if port and port in chosen:
+                raise Usage(f"port {port} is asked for twice", f"{option} 0 picks a free one")
+            probe = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((address, port))
+                chosen.append(probe.getsockname()[1])
             except OSError as error:
-                raise Refused(
-                    f"port {port} on {address} cannot be used: {error.strerror}",
-                    f"{option} 0 picks a free one",
-                ) from None
-            chosen.append(probe.getsockname()[1])
-    finally:
-        for probe in held:
-            probe.close()
+                failed.append(unusable(address, port, error, option))
+    if len(failed) > 1:
+        raise type(failed[0])(dict.fromkeys(one.message for one in failed), failed[0].hint)
+    if failed:
+        raise failed[0]
     return Ports(address, *chosen)

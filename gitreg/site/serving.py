@@ -13,7 +13,6 @@ Who may do what:
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import hmac
 import http.server
@@ -28,9 +27,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from gitreg.catalog import Catalog
-from gitreg.errors import GitregError, Outside, Usage
+from gitreg.errors import GitregError, Usage
 from gitreg.git import plain
 from gitreg.manifest import REGISTRY_FILE
+from gitreg.ports import unusable
 from gitreg.registry import Registry
 from gitreg.site.desk import Desk, trouble
 from gitreg.site.pages import POLICY, Pages
@@ -83,9 +83,7 @@ class Server:
         try:
             self.http = _Http((HOST, port), self)
         except OSError as error:
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise
-            raise Outside(f"port {port}: {error.strerror}", "--port 0 picks a free one") from None
+            raise unusable(HOST, port, error, "--port") from None
         self.port: int = self.http.server_address[1]
 
     def __enter__(self) -> Server:
