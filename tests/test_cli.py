@@ -170,3 +170,11 @@ def test_a_defect_is_reported_ready_to_paste(workshop: Workshop) -> None:
     assert "this is a defect in gitreg" in done.stderr
     assert "command: gitreg check" in done.stderr
     assert "Traceback" in done.stderr
+
+
+def test_predict_reads_a_pipe_that_the_shell_names(workshop: Workshop) -> None:
+    script = 'gitreg() { "$0" -m gitreg "$@"; }; gitreg predict adder --input <(echo \'[{"x": [1, 2]}]\')'
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable], cwd=workshop.root, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout[:3]) == (0, "[0]"), done.stderr

@@ -364,7 +364,11 @@ def test_a_model_that_is_not_registered_has_its_content_to_speak_for_it(workshop
 def test_serve_takes_a_digest_for_each_model(workshop: Workshop) -> None:
     for arguments, code, words in (
         (["adder", "--digest", "sha256:" + "0" * 64], 1, "adder@1.0.0 is not the version that was pinned"),
-        (["adder", "--digest", "0" * 64, "--digest", "0" * 64], 2, "once for each REF: 1 times, or never"),
+        (
+            ["adder", "--digest", "0" * 64, "--digest", "0" * 64],
+            2,
+            "once for each REF, of which there are 1, or never",
+        ),
         (["adder", "--digest", "0"], 2, "is not a content digest"),
         (["adder", "--allow-format", "onnx"], 1, "number.txt is files"),
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -263,10 +265,11 @@ def _read_input(registry: Registry, model: str, input_: str) -> list[Any]:
         raise Refused(f"{manifest.name} declares no schema to read the input with")
     with tempfile.NamedTemporaryFile(suffix=".json") as copy:
         file, name = Path(input_), input_
-        if input_ == "-":
-            copy.write(sys.stdin.buffer.read())
+        if input_ == "-" or file.is_fifo():  # as of `<(command)` in a shell
+            with contextlib.nullcontext(sys.stdin.buffer) if input_ == "-" else open(file, "rb") as stream:
+                shutil.copyfileobj(stream, copy)
             copy.flush()
-            file, name = Path(copy.name), "<stdin>"
+            file, name = Path(copy.name), "<stdin>" if input_ == "-" else name
         samples, problems = read_samples(file, name, manifest.schema, manifest.batching.custom)
     if problems:
         raise InvalidFiles(problems)

@@ -77,7 +77,9 @@ def serve(
     from gitreg.virtualenvs import numpy_of
 
     if digest and len(digest) != len(references):
-        raise click.UsageError(f"--digest is given once for each REF: {len(references)} times, or never")
+        raise click.UsageError(
+            f"--digest is given once for each REF, of which there are {len(references)}, or never"
+        )
     pins = [made(one, allow_format or None) for one in digest or [None] * len(references)]
     registry = output.registry()
     pinned = {
