@@ -115,6 +115,7 @@ class Content:
         artifact: DVC's hash, as `md5:<hex>`, or where else the artifact is.
         schema: digest of the schema.
         file: the manifest.
+        size: of the artifact in bytes; 0 where it is elsewhere, or DVC did not write it.
     """
 
     digest: str
@@ -122,6 +123,7 @@ class Content:
     schema: str
     file: str
     description: str = ""
+    size: int = 0
 
 
 def parts_of(gathered: Gathered, artifact: Artifact, version: str | None = None) -> Parts:
@@ -165,6 +167,7 @@ def content_of(gathered: Gathered) -> Content:
         f"sha256:{hashlib.sha256(schema.encode()).hexdigest()}",
         gathered.file,
         manifest.release.get("description") or manifest.description,
+        (tracked.size or 0) if tracked else 0,
     )
 
 

@@ -346,21 +346,3 @@ def as_data(planned: Planned) -> dict[str, Any]:
         ],
         "problems": [asdict(p) for p in planned.problems],
     }
-
-
-def matrix(planned: Planned) -> dict[str, Any]:
-    """GitHub's `strategy.matrix` with an entry for each version that is to be registered."""
-    return {"include": [entry for one in (planned.earlier, planned) if one for entry in _entries(one)]}
-
-
-def _entries(planned: Planned) -> list[dict[str, str]]:
-    return [
-        {
-            "model": a.model,
-            "version": a.version,
-            "manifest": planned.desired.models[a.model].file,
-            "digest": planned.contents[a.model].digest if a.model in planned.contents else "",
-        }
-        for a in planned.actions
-        if a.kind == "register"
-    ]

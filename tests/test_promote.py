@@ -97,9 +97,32 @@ def test_registering_what_exists_is_an_error_and_changes_nothing(workshop: Works
 
 def test_the_matrix_lists_what_is_to_be_built(workshop: Workshop) -> None:
     matrix = json.loads(ok(workshop.gitreg("plan", "--matrix")))
-    assert [(e["model"], e["version"]) for e in matrix["include"]] == [("adder", "1.0.0")]
+    (entry,) = matrix["include"]
+    assert (entry["model"], entry["version"], entry["references"]) == ("adder", "1.0.0", "adder@1.0.0")
+    assert (entry["name"], entry["manifest"]) == ("adder-1.0.0", "models/adder/model.yaml")
     ok(workshop.gitreg("apply"))
     assert json.loads(ok(workshop.gitreg("plan", "--matrix"))) == {"include": []}
+
+
+@pytest.mark.parametrize("many", [256, 257, 1000, 5000])
+def test_a_matrix_has_no_more_entries_than_github_allows(many: int) -> None:
+    from gitreg.desired import Action, Desired, WantedModel
+    from gitreg.gather import Content
+    from gitreg.jobs import matrix
+    from gitreg.planner import Planned
+
+    names = [f"m{i}" for i in range(many)]
+    desired = Desired("0" * 40, {name: WantedModel(name, "1.0.0", f"{name}.yaml") for name in names})
+    planned = Planned(desired.commit, desired, {}, [Action(name, "register", "1.0.0", "") for name in names])
+    sizes = {name: i % 7 << 30 for i, name in enumerate(names)}
+    planned.contents = {name: Content("sha256:0", "", "", "", size=size) for name, size in sizes.items()}
+    entries = matrix(planned)["include"]
+    assert len(entries) == 256 == len({entry["name"] for entry in entries})
+    lists = [entry["references"].split() for entry in entries]
+    assert sorted(one for some in lists for one in some) == sorted(f"{name}@1.0.0" for name in names)
+    loads = [sum(sizes[one.partition("@")[0]] + (1 << 30) for one in some) for some in lists]
+    assert max(loads) - min(loads) <= 7 << 30, "no list waits for another by more than the largest artifact"
+    assert len(json.dumps(entries)) < 1 << 20, "what a job may hand on to another"
 
 
 def test_what_is_not_committed_is_not_planned(workshop: Workshop) -> None:

@@ -39,7 +39,9 @@ def plan(models: tuple[str, ...], commit: str, matrix: bool, where: str | None, 
     registry = output.registry(where)
     planned = registry.plan(commit, models or None)
     if matrix:
-        output.print_json(planner.matrix(planned))
+        from gitreg import jobs
+
+        output.print_json(jobs.matrix(planned))
     elif json_:
         output.print_json(planner.as_data(planned))
     else:
@@ -85,7 +87,9 @@ def apply(
         if one is planned or (one and (one.actions or one.late)):
             _show(one, "", err=matrix)
     if matrix:
-        output.print_json(planner.matrix(planned))
+        from gitreg import jobs
+
+        output.print_json(jobs.matrix(planned))
 
 
 def _tell(line: str) -> None:
