@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import flavors, folders, isolation, memo, printed, references
+from gitreg import flavors, folders, isolation, live, memo, printed, references
 from gitreg.declared import CUSTOM_PYTHON, Artifact, Contents, Link
 from gitreg.documents import own_yaml
 from gitreg.errors import ModelFailed, NotSupported, Refused
@@ -57,7 +57,7 @@ def package(
         parts: what they are made of.
         places: format -> destination; a folder that is not there, is empty, or holds a package that
             gitreg made and nobody changed.
-        beside: the folder in which they are laid out first; on the same file system.
+        beside: the folder in which they are laid out first; best on the same file system.
         conditions: what the model may take in each test, and see.
 
     Raises:
@@ -77,6 +77,8 @@ def package(
         contents = {kind: contents_of(kind, parts) for kind in kinds}
         for kind, files in contents.items():
             lay(files, new / kind)
+            if kind in places:
+                live.need_room(new / kind, places[kind])
         if parts.entry:
             _test(parts, contents, new, built, conditions)
         else:
@@ -86,7 +88,7 @@ def package(
             whole(kind, replace(parts, native=built.native), new / kind)
         for kind, place in places.items():
             claim(place, kind)
-            folders.put(new / kind, place)
+            live.put(new / kind, place)
             built.packages[kind] = place
     return built
 
@@ -327,13 +329,14 @@ def answer_warnings(schema: ModelSchema | None, answers: Sequence[Mapping[str, A
 
 
 def claim(place: Path, kind: str) -> None:
-    """Make sure that a destination may be replaced.
+    """Make sure that a destination may be replaced; a replacement that was killed halfway is ended first.
 
     Raises:
         Refused: it holds files that no package of gitreg's put there, or that were changed since.
     """
     if place.is_symlink() or (place.exists() and not place.is_dir()):
         raise Refused(f"{place} exists and is not a folder", "choose another output folder")
+    live.recover(place)
     if not place.is_dir() or not any(place.iterdir()):
         return
     record = find_record(place)

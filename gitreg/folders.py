@@ -14,17 +14,22 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from gitreg.errors import Outside, Refused
 
 ASIDE = ".gitreg-aside-"
 _STARTING = ".gitreg-starting-"
+# Not hidden: who looks for what fills a disk finds it.
+TEMPORARY = "gitreg-run-"
+_TEMPORARY_STARTING = "gitreg-starting-"
 _STARTED_BY_NOW = 60.0
 _FICLONE = 0x40049409
 _RENAME_EXCHANGE = 2
@@ -38,58 +43,138 @@ def aside(beside: Path) -> Iterator[Path]:
 
     Move what should stay out of it with `put`. Raises Outside when the disk is full or refuses.
     """
-    with _disk(beside):
+    with disk(beside):
         beside.mkdir(parents=True, exist_ok=True)
-        sweep(beside)
-        starting = Path(tempfile.mkdtemp(prefix=_STARTING, dir=beside))
-    folder = starting
-    try:
-        with _disk(beside), open(starting / "lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            # Named as a builder's only once it is locked, so that no sweep takes it for a dead one's.
-            folder = beside / starting.name.replace(_STARTING, ASIDE)
-            os.rename(starting, folder)
-            (folder / "new").mkdir()
-            yield folder / "new"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder, lock = _begun(beside, _STARTING, ASIDE)
+    with disk(beside), _gone_after(folder, lock):
+        yield folder / "new"
 
 
 @contextlib.contextmanager
-def _disk(where: Path) -> Iterator[None]:
+def temporary() -> Iterator[Path]:
+    """A new empty folder below `$TMPDIR` that is gone when the block ends, or else with the next one."""
+    folder, lock = _begun(Path(tempfile.gettempdir()), _TEMPORARY_STARTING, TEMPORARY)
+    with _gone_after(folder, lock):
+        yield folder / "new"
+
+
+def _begun(beside: Path, starting: str, name: str) -> tuple[Path, IO[str]]:
+    """Make a folder with a lock that lasts as long as this process, or until it is closed."""
+    _sweep(beside, starting, name)
+    made = Path(tempfile.mkdtemp(prefix=starting, dir=beside))
+    folder = made
+    try:
+        lock = open(made / "lock", "w")  # noqa: SIM115
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Named as a builder's only once it is locked, so that no sweep takes it for a dead one's.
+            folder = beside / made.name.replace(starting, name)
+            os.rename(made, folder)
+            (folder / "new").mkdir()
+        except BaseException:
+            lock.close()
+            raise
+    except BaseException:
+        remove(folder)
+        raise
+    return folder, lock
+
+
+@contextlib.contextmanager
+def _gone_after(folder: Path, lock: IO[str]) -> Iterator[None]:
+    try:
+        with lock:
+            yield
+    finally:
+        remove(folder)
+
+
+@contextlib.contextmanager
+def disk(where: Path) -> Iterator[None]:
+    """Raises Outside for a disk that is full or refuses."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Outside(
-                f"no space left on the disk of {where}", "free some space and run this again"
-            ) from error
+            raise no_space(where) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise Outside(f"{error.filename or where}: {error.strerror}") from error
         raise
 
 
+def no_space(where: Path) -> Outside:
+    """The error of a disk that is full."""
+    return Outside(f"no space left on the disk of {where}", "free some space and run this again")
+
+
 def sweep(beside: Path) -> None:
     """Remove the hidden folders of builders that are no longer alive."""
-    for folder in beside.glob(f"{ASIDE}*"):
+    _sweep(beside, _STARTING, ASIDE)
+
+
+def _sweep(beside: Path, starting: str, name: str) -> None:
+    """Remove what killed processes of this user left; others may write beside it, and names prove nothing."""
+    for folder in beside.glob(f"{name}*"):
         if is_dead(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-    for folder in beside.glob(f"{_STARTING}*"):
+            remove(folder)
+    for folder in beside.glob(f"{starting}*"):
         with contextlib.suppress(OSError):
-            if time.time() - folder.stat().st_mtime > _STARTED_BY_NOW:
-                shutil.rmtree(folder, ignore_errors=True)
+            if is_own(folder) and time.time() - folder.lstat().st_mtime > _STARTED_BY_NOW:
+                remove(folder)
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a path is a folder, and no link to one, of the user who runs this."""
+    try:
+        said = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(said.st_mode) and said.st_uid == os.geteuid()
 
 
 def is_dead(folder: Path) -> bool:
-    """Whether nobody builds in a hidden folder any more."""
+    """Whether a folder of this user's is a builder's that no longer lives."""
+    return is_own(folder) and _lock_is_free(folder) is True
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a builder lives that has a hidden folder."""
+    return _lock_is_free(folder) is False
+
+
+def _lock_is_free(folder: Path) -> bool | None:
+    """Whether a hidden folder's lock is free; None where that cannot be told."""
     try:
-        with open(folder / "lock") as lock:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        top = os.open(folder, flags | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        with open(os.open("lock", flags | os.O_NONBLOCK, dir_fd=top)) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where a builder lives
     except FileNotFoundError:
         return True  # it has a lock for as long as it has its name: somebody was, or is, removing it
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
+    finally:
+        os.close(top)
     return True
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder and what is in it, as far as it can be, if need be by opening closed folders first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if not is_own(folder):
+        return
+    with contextlib.suppress(OSError):
+        folder.chmod(0o700)
+        for where, names, _ in os.walk(folder):
+            for name in names:
+                if is_own(Path(where, name)):
+                    os.chmod(os.path.join(where, name), 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def put(new: Path, destination: Path) -> None:
@@ -105,7 +190,7 @@ def put(new: Path, destination: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-    if not _exchange(new, destination):
+    if not exchange(new, destination):
         old = new.with_name(new.name + ".old")
         os.rename(destination, old)
         os.rename(new, destination)
@@ -113,7 +198,8 @@ def put(new: Path, destination: Path) -> None:
     shutil.rmtree(new)
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two paths in one step; whether that was done, which only Linux can."""
     if sys.platform != "linux":
         return False
     libc = ctypes.CDLL(None, use_errno=True)

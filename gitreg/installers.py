@@ -14,11 +14,10 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from gitreg import environment, isolation, printed
+from gitreg import environment, folders, isolation, printed
 from gitreg.errors import GitregError, Outside, Refused
 
 # Settings that say where things go, or what else is installed. gitreg says that.
@@ -69,14 +68,14 @@ def install(python: str, listed: Path) -> str:
         Refused: they cannot be met, or there is neither pip nor uv.
         Outside: the package index cannot be reached, or the disk is full.
     """
-    with tempfile.TemporaryDirectory(prefix="gitreg-") as folder:
-        output, log = Path(folder) / "printed", Path(folder) / "log"
+    with folders.temporary() as folder:
+        output, log = folder / "printed", folder / "log"
         name, command = _command(python, listed, log)
-        (Path(folder) / "empty").mkdir()
+        (folder / "empty").mkdir()
         with open(output, "wb") as stream:
             process = subprocess.Popen(
                 command,
-                cwd=Path(folder) / "empty",
+                cwd=folder / "empty",
                 env=_variables(),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from gitreg import environment
+from gitreg import environment, folders
 from gitreg.declared import DEFAULT_TIMEOUT
 from gitreg.errors import NoSandbox, Outside, Usage
 from gitreg.tasks import USER_MODEL, Block, Call, Outcome, Task
@@ -141,8 +141,8 @@ def run(task: Task | Call, conditions: Conditions = USUAL, gate: Gate | None = N
         gate: the child starts and imports at once, and loads the artifact when this opens.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="gitreg-") as name:
-            return _run(task, Path(name), conditions, gate)
+        with folders.temporary() as folder:
+            return _run(task, folder, conditions, gate)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -297,11 +297,10 @@ def try_sandbox() -> None:
     """
     from gitreg.isolated import sandbox
 
-    with tempfile.TemporaryDirectory(prefix="gitreg-") as name:
-        folder = Path(name)
+    with folders.temporary() as folder:
         for one in _FOLDERS:
             (folder / one).mkdir()
-        (folder / "spec.json").write_text(json.dumps(sandbox.plain(name)))
+        (folder / "spec.json").write_text(json.dumps(sandbox.plain(str(folder))))
         command: list[str | Path] = [*_LAUNCHER, _HERE / "sandbox.py", folder / "spec.json"]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=folder)
         if done.returncode:
@@ -412,7 +411,7 @@ def _outcome(
             outcome.traceback = str(failed["traceback"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         if shutil.disk_usage(folder).free < _MIN_FREE:
-            raise _no_space(folder.parent) from None
+            raise _no_space(Path(tempfile.gettempdir())) from None
         code = process.returncode
         how = (
             f"was killed by signal {-code}"

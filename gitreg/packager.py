@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, environment, isolation, source
+from gitreg import builder, environment, folders, isolation, live, source
 from gitreg.declared import Batching
 from gitreg.errors import Refused
 from gitreg.model import Model, ModelSchema, StorageType
@@ -207,14 +207,13 @@ def _package(
     conditions = isolation.Conditions(passed=environment.checked(passed))
     if destination:
         place = Path(destination).absolute()
-        builder.package(parts, {kind: place}, place.parent, conditions)
+        with live.beside(place, kind, folders.temporary) as beside:
+            builder.package(parts, {kind: place}, beside, conditions)
         return str(place)
-    folder = Path(tempfile.mkdtemp(prefix="gitreg-"))
-    try:
-        builder.package(parts, {kind: folder / parts.name}, folder, conditions)
-    except BaseException:
-        folder.rmdir()
-        raise
+    with folders.temporary() as new:
+        builder.package(parts, {kind: new / parts.name}, new, conditions)
+        folder = Path(tempfile.mkdtemp(prefix="gitreg-"))  # the caller's, who removes it
+        (new / parts.name).rename(folder / parts.name)
     return str(folder / parts.name)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import builder, folders, outputs
+from gitreg import builder, folders, live, outputs
 from gitreg.declared import Artifact
 from gitreg.errors import Refused, Usage
 from gitreg.pins import ANY, Pin
@@ -130,8 +130,12 @@ class Puller:
             if record and _is_of(record, parts.version, number, parts.commit):
                 return self._pulled(there, kind, "unchanged", parts.artifact)
             self.tell(f"testing the {kind} package of {self.model.name}@{self.version.version}")
-            with workbench.testing(parts, timeout) as conditions:
-                builder.package(parts, {kind: self.place}, self.place.parent, conditions)
+            scratch = self.registry.scratch
+            with (
+                workbench.testing(parts, timeout) as conditions,
+                live.beside(self.place, kind, scratch) as beside,
+            ):
+                builder.package(parts, {kind: self.place}, beside, conditions)
             return self._pulled(there, kind, "pulled", parts.artifact)
 
     def _pulled(self, there: Registry, kind: str, status: str, artifact: Artifact) -> Pulled:

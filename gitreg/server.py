@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitreg import environment, printed
+from gitreg import environment, folders, printed
 from gitreg.errors import GitregError, Outside, Refused, Usage
 from gitreg.isolated import apart
 from gitreg.isolated import sandbox as sandboxes
@@ -141,15 +140,15 @@ def serve(
     Raises:
         Outside: it does not become ready; the message has its reasons.
     """
-    with tempfile.TemporaryDirectory(prefix="gitreg-triton-") as name:
+    with folders.temporary() as scratch:
         region = f"gitreg-{os.getpid()}-{os.urandom(3).hex()}"
-        command = _command(triton, repository, ports, Path(name), region)
+        command = _command(triton, repository, ports, scratch, region)
         if sandbox:
-            command = _in_sandbox(command, triton, repository, Path(name), python)
+            command = _in_sandbox(command, triton, repository, scratch, python)
         with open(log, "wb") as output:
             process = subprocess.Popen(
                 command,
-                env=_environment(triton, Path(name), passed, python),
+                env=_environment(triton, scratch, passed, python),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

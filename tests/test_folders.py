@@ -9,7 +9,10 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -289,3 +292,124 @@ def test_a_folder_may_vanish_under_a_builder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), folders.aside(tmp_path / "dist") as new:
         shutil.rmtree(tmp_path / "dist")
         (new / "file").write_text("x")
+
+
+# Below $TMPDIR, where others write too ---------------------------------------------------------------
+
+TEMPORARY = """
+import sys
+import threading
+import time
+from gitreg import folders
+with folders.temporary() as new:
+    folders.write(new / "closed" / "half", b"x")
+    (new / "closed").chmod(0)
+    print(new.parent, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "tmp"
+    place.mkdir()
+    place.chmod(0o1777)
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    return place
+
+
+@pytest.fixture
+def runner(temporary: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that works in a folder below `$TMPDIR`, until its input ends."""
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    command = [sys.executable, "-c", TEMPORARY]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout and process.stdout.readline().startswith(str(temporary / "gitreg-run-"))
+        yield process
+        process.kill()
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_what_a_killed_run_left_below_tmpdir_is_swept_by_the_next(
+    temporary: Path, runner: subprocess.Popen[str]
+) -> None:
+    with folders.temporary():
+        assert len(os.listdir(temporary)) == 2  # the other one lives
+    kill(runner)
+    with folders.temporary() as new:
+        assert os.listdir(temporary) == [new.parent.name] and mode(new.parent) == 0o700
+    assert os.listdir(temporary) == []
+
+
+@pytest.mark.parametrize(
+    "what", ["link", "another user's", "file", "no lock", "lock is a link", "lock is a pipe"]
+)
+def test_names_below_tmpdir_prove_nothing(
+    temporary: Path, tmp_path: Path, runner: subprocess.Popen[str], what: str
+) -> None:
+    (left,) = temporary.iterdir()
+    kill(runner)
+    if what == "link":
+        left.rename(tmp_path / "elsewhere")
+        left.symlink_to(tmp_path / "elsewhere")
+    elif what == "another user's":
+        if os.geteuid():
+            pytest.skip("giving files away takes root")
+        os.chown(left, 12345, 12345)
+    elif what == "file":
+        shutil.rmtree(left)
+        left.write_text("mine")
+    elif what == "no lock":  # another program's, or a package that a caller of the library keeps
+        left = left.rename(temporary / "gitreg-abcdefgh")
+        (left / "lock").unlink()
+    else:
+        (left / "lock").unlink()
+        (left / "lock").symlink_to(tmp_path / "lock") if "link" in what else os.mkfifo(left / "lock")
+    with folders.temporary():
+        pass
+    assert os.listdir(temporary) == ([] if what == "lock is a pipe" else [left.name])
+    assert not (tmp_path / "lock").exists()
+
+
+def test_two_that_sweep_at_once_remove_what_is_left_and_nothing_else(temporary: Path) -> None:
+    command = [sys.executable, "-c", TEMPORARY]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    left = [subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) for _ in range(4)]
+    end = time.monotonic() + 60
+    while len([*temporary.glob("gitreg-run-*/new/closed")]) < 4 and time.monotonic() < end:
+        os.sched_yield()
+    for one in left[1:]:
+        one.kill()
+        one.communicate()
+    gate = threading.Barrier(4)
+
+    def sweep() -> None:
+        gate.wait()
+        with folders.temporary() as new:
+            folders.write(new / "a", b"a")
+            gate.wait()
+            assert (new / "a").read_bytes() == b"a"
+
+    with ThreadPoolExecutor(4) as pool:
+        for one in [pool.submit(sweep) for _ in range(4)]:
+            one.result()
+    assert len(os.listdir(temporary)) == 1
+    left[0].communicate(b"")
+    assert os.listdir(temporary) == []
+
+
+def test_a_package_of_the_library_without_a_destination_stays(temporary: Path, tmp_path: Path) -> None:
+    (temporary / "gitreg-starting-x").mkdir()
+    (temporary / "gitreg-package1").mkdir()
+    (temporary / "gitreg-package1" / "adder").mkdir()
+    os.utime(temporary / "gitreg-package1", (0, 0))
+    os.utime(temporary / "gitreg-starting-x", (0, 0))
+    with folders.temporary():
+        pass
+    assert os.listdir(temporary) == ["gitreg-package1"]

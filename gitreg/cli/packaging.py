@@ -252,8 +252,7 @@ def predict(
 
 
 def _read_input(registry: Registry, model: str, input_: str) -> list[Any]:
-    import tempfile
-
+    from gitreg import folders
     from gitreg.datafiles import read_samples
     from gitreg.errors import InvalidFiles, Refused
 
@@ -263,13 +262,13 @@ def _read_input(registry: Registry, model: str, input_: str) -> list[Any]:
         raise InvalidFiles(read.problems)
     if manifest.schema is None:
         raise Refused(f"{manifest.name} declares no schema to read the input with")
-    with tempfile.NamedTemporaryFile(suffix=".json") as copy:
+    with folders.temporary() as new:
         file, name = Path(input_), input_
         if input_ == "-" or file.is_fifo():  # as of `<(command)` in a shell
-            with contextlib.nullcontext(sys.stdin.buffer) if input_ == "-" else open(file, "rb") as stream:
-                shutil.copyfileobj(stream, copy)
-            copy.flush()
-            file, name = Path(copy.name), "<stdin>" if input_ == "-" else name
+            file, name = new / "input.json", "<stdin>" if input_ == "-" else name
+            with contextlib.nullcontext(sys.stdin.buffer) if input_ == "-" else open(input_, "rb") as stream:
+                with open(file, "wb") as copy:
+                    shutil.copyfileobj(stream, copy)
         samples, problems = read_samples(file, name, manifest.schema, manifest.batching.custom)
     if problems:
         raise InvalidFiles(problems)
