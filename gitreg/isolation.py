@@ -34,6 +34,8 @@ __all__ += ["current", "end_all", "ended", "environment_timeout", "keeps_apart",
 _HERE = Path(__file__).parent / "isolated"
 _MAX_OUTPUT = 64 << 10
 _MAX_RESULT = 1 << 30
+# A child may write a result of its own: what `child.py` cuts is cut here again, a little later.
+_MAX_NAME, _MAX_TEXT, _MAX_TRACEBACK = 300, 5000, 25_000
 _MIN_FREE = 64 << 10
 # What a child may write to, and where the disk of its sandbox is put together.
 _FOLDERS = ("work", "home", "said", "top")
@@ -408,7 +410,7 @@ def _outcome(
         if failed:
             sample = f" sample [{int(result['sample'])}]" if "sample" in result else ""
             outcome.error = _sentence(task, str(result["step"]) + sample, failed)
-            outcome.traceback = str(failed["traceback"])
+            outcome.traceback = str(failed["traceback"])[-_MAX_TRACEBACK:]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         if shutil.disk_usage(folder).free < _MIN_FREE:
             raise _no_space(Path(tempfile.gettempdir())) from None
@@ -424,7 +426,8 @@ def _outcome(
 
 def _sentence(task: Task | Call, step: str, failed: dict[str, Any]) -> str:
     step, _, sample = step.partition(" ")
-    what = f"{failed['type']}: {failed['text']}" if failed["text"] else str(failed["type"])
+    kind, text = str(failed["type"])[:_MAX_NAME], str(failed["text"])[:_MAX_TEXT]
+    what = f"{kind}: {text}" if text else kind
     where = f" ({failed['where']})" if failed["where"] else ""
     does = " ".join(filter(None, [_STEPS.get(step, step), sample]))
     return f"{task.model_class} {does}: {what}{where}"

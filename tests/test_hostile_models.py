@@ -10,17 +10,20 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gitreg import CustomTritonPackager, DataType, ModelSchema, ModelSchemaItem, builder
+from gitreg import CustomTritonPackager, DataType, ModelSchema, ModelSchemaItem, builder, isolation
+from gitreg import model as model_module
+from tests.odd import ODD, RAISED, RAISING, RETURNED, RETURNING
 from tests.support import ADDER_CODE, Workshop, run
 
 PREDICT = 'return {"y": inputs["x"] + np.int32(self.number)}'
@@ -148,6 +151,105 @@ def test_a_model_that_ignores_being_terminated_is_ended_all_the_same(yard: Yard)
 )
 def test_a_model_that_ends_its_process_is_refused(yard: Yard, line: str, says: str) -> None:
     yard.refuses(hostile(line), says)
+
+
+# Raises and returns what it likes: see tests/odd.py --------------------------------------------------
+
+
+def odd_task(folder: Path, body: str, *numbers: int, **changes: Any) -> isolation.Task:
+    """Asks a model of tests/odd.py for some numbers, as packages do."""
+    (folder / "gitreg").mkdir()
+    shutil.copy(model_module.__file__, folder / "gitreg" / "__init__.py")
+    head = "import sys\n\nimport numpy as np\n\nfrom gitreg import Model\n" + ODD
+    methods = "\n    def save(self, path):\n        pass\n\n    @classmethod\n    def load(cls, path):\n"
+    methods += "        return cls()\n\n    def predict(self, inputs):\n"
+    (folder / "it.py").write_text(head + methods + textwrap.indent(body, " " * 8) + "\n")
+    outputs = [ModelSchemaItem("y", DataType.INT, [1])]
+    outputs += [ModelSchemaItem("t", DataType.STRING, [1])] if body == RETURNING else []
+    schema = ModelSchema([ModelSchemaItem("x", DataType.INT, [1])], outputs)
+    samples = [{"x": np.array([[number]], np.int32)} for number in numbers]
+    return isolation.Task(folder, folder, "it.It", schema, samples, **changes)
+
+
+@pytest.mark.parametrize("number", [1, 5, 7, 9, 11, 12, 13, 15, 16])
+def test_whatever_a_model_raises_is_told_as_its_error(tmp_path: Path, number: int) -> None:
+    outcome = isolation.run(odd_task(tmp_path, RAISING, 4, -number))
+    text = RAISED[number][1].replace("\\ud800", "\ud800")
+    assert outcome.error and len(outcome.error) < 5000 and len(outcome.traceback) <= 20_000
+    assert outcome.error.startswith("it.It failed to predict sample [1]: ")
+    assert text in outcome.error and "(it.py:" in outcome.error
+    assert [one["y"].tolist() for one in outcome.answers] == [[[8]]]
+
+
+@pytest.mark.parametrize("free", [False, True])
+@pytest.mark.parametrize("number", [2, 3, 4, 11, 12, 13, 14, 16, 17, 18, 19])
+def test_whatever_a_model_returns_is_an_error_or_its_answer(tmp_path: Path, number: int, free: bool) -> None:
+    outcome = isolation.run(odd_task(tmp_path, RETURNING, 4, -number, free=free))
+    text = RETURNED[number][1]
+    if free:
+        text = {
+            3: "predict returned a key that is no text, but a int",
+            4: None,  # nothing is looked up by name
+            11: "output 'y': a NumPy array is expected, not a list",
+            12: "output 'y': a NumPy array is expected, not a Liar",
+            13: None,  # the methods of a dict are not asked, but the dict
+            14: "output 't': text with half of a pair, which is no UTF-8",
+            16: "output 't': str or bytes is expected, not a NoneType",
+            19: "predict returned a key that is no text, but a int",
+        }.get(number, text and text.replace("a dict of arrays", "a dict of NumPy arrays"))
+    if text is None:
+        assert outcome.error is None and outcome.answers[1]["y"].ravel()[0] in (-number, -2 * number)
+    else:
+        assert outcome.error and text.replace("{}", "") in outcome.error
+        assert outcome.error.startswith("it.It failed to predict sample [1]: ")
+
+
+def test_an_undeclared_output_of_any_type_is_named(tmp_path: Path) -> None:
+    body = 'return {"y": inputs["x"], 3: None, ("a", "b" * 1000): 1, np.str_("t"): inputs["x"].astype(str)}'
+    outcome = isolation.run(odd_task(tmp_path, body, 4))
+    assert outcome.error and "the model answers 't', ('a', 'bbb" in outcome.error
+    assert "3, which the schema does not declare" in outcome.error and len(outcome.error) < 1000
+
+
+def test_a_model_that_takes_the_streams_away_is_answered_all_the_same(tmp_path: Path) -> None:
+    body = "import atexit\natexit.register(sys.exit, 5)\nsys.stdout = sys.stderr = None\n" + RAISING
+    outcome = isolation.run(odd_task(tmp_path, body, 4))
+    assert outcome.error is None and outcome.answers[0]["y"].tolist() == [[8]]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (-1, "KeyboardInterrupt: stop"),
+        (-3, "SystemExit: 3"),
+        (-11, "Odd: its text cannot be read (SystemExit)"),
+        (-9, "Odd: its text cannot be read (ZeroDivisionError)"),
+    ],
+)
+def test_the_row_of_many_that_a_model_exits_at_is_named(
+    tmp_path: Path, number: int, says: str, whole: bool
+) -> None:
+    (tmp_path / "answers").mkdir()
+    np.save(tmp_path / "x.npy", np.array([[1], [2], [number], [4]], np.int32))
+    block = isolation.Block(4, {"x": str(tmp_path / "x.npy")}, str(tmp_path / "answers"), [10, 20, 30, 40])
+    task = odd_task(tmp_path, RAISING, blocks=(block,), batch=4, whole=whole)
+    error = isolation.run(task).error
+    assert error and error.startswith("it.It failed to predict sample [30]: ") and says in error
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_rows_of_several_shapes_of_one_block_are_an_error_that_names_the_output(
+    tmp_path: Path, batch: int
+) -> None:
+    (tmp_path / "answers").mkdir()
+    np.save(tmp_path / "x.npy", np.array([[1], [2], [3], [4]], np.int32))
+    block = isolation.Block(4, {"x": str(tmp_path / "x.npy")}, str(tmp_path / "answers"))
+    body = 'return {"y": np.zeros(int(inputs["x"][0]), np.int32)}'
+    task = odd_task(tmp_path, body, blocks=(block,), batch=batch)
+    schema = ModelSchema(task.schema.input_schema, [ModelSchemaItem("y", DataType.INT, [-1])])
+    error = isolation.run(replace(task, schema=schema)).error
+    assert error and "output 'y': " in error and "the shapes [1] and [2]" in error
 
 
 # Prints, reads, wanders -----------------------------------------------------------------------------

@@ -28,9 +28,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from tritonclient import http
+from tritonclient import grpc, http
+from tritonclient.utils import InferenceServerException
 
 from gitreg import CustomTritonPackager, DataType, ModelSchema, ModelSchemaItem, load_raw_model, server
+from tests.odd import ODD, RAISED, RAISING, RETURNED, RETURNING
 from tests.support import Workshop, make_registry, needs_triton
 from tests.wheelhouse import wheel
 
@@ -93,6 +95,18 @@ class Small:
 
 def small(body: str, inputs: Any = None, outputs: Any = None, sample: Any = None, **more: Any) -> Small:
     return Small(body, inputs or {"x": INT1}, outputs or {"y": INT1}, sample or {"x": [3]}, more)
+
+
+def _odd() -> dict[str, Small]:
+    """Models that raise and return whatever they are asked for, and answer positive numbers."""
+    made = {}
+    for name, body, outputs in (
+        ("raising", RAISING, {"y": INT1}),
+        ("returning", RETURNING, {"y": INT1, "t": {"data_type": "string", "shape": [1]}}),
+    ):
+        made[name] = small(body, outputs=outputs, triton=DELAY)
+        made[f"{name}-custom"] = small(body, outputs=outputs, triton=DELAY, batching={"custom": True})
+    return made
 
 
 SMALL = {
@@ -211,6 +225,7 @@ SMALL = {
         batching={"max_batch_size": 1},
         triton={"instance_group": [{"kind": "KIND_CPU", "count": 2}]},
     ),
+    **_odd(),
 }
 
 
@@ -218,7 +233,10 @@ def write_model(shop: Workshop, name: str, model: Small) -> None:
     folder = shop.root / "models" / name
     (folder / "src").mkdir(parents=True)
     body = textwrap.indent(textwrap.dedent(model.body).strip(), " " * 8)
-    (folder / "src" / "it.py").write_text(HEAD + body + "\n")
+    head = (
+        HEAD.replace("class It(Model):", ODD.strip()) if name.startswith(("raising", "returning")) else HEAD
+    )
+    (folder / "src" / "it.py").write_text(head + body + "\n")
     (folder / "samples.json").write_text(json.dumps([model.sample]))
     shutil.copy(shop.adder / "artifacts.dvc", folder)
     schema = {
@@ -305,12 +323,17 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def listening(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Ports]:
     """A real server over all of them."""
     log = tmp_path_factory.mktemp("log") / "triton.log"
     ports = server.free_ports("127.0.0.1", 0, 0, 0)
     with server.serve(server.find(), dist / "triton", ports, log):
-        yield f"127.0.0.1:{ports.http}"
+        yield ports
+
+
+@pytest.fixture(scope="module")
+def url(listening: server.Ports) -> str:
+    return f"127.0.0.1:{listening.http}"
 
 
 def ask(url: str, model: str, **inputs: Any) -> dict[str, np.ndarray[Any, Any]]:
@@ -506,6 +529,36 @@ def test_a_poisoned_request_fails_alone_and_the_others_of_its_batch_are_right(ur
             assert answer == [2 * x]
     calls = after[1] - before[1]
     assert calls < len(xs), "they did share batches"
+
+
+@pytest.mark.parametrize("name", ["raising", "raising-custom", "returning", "returning-custom"])
+def test_whatever_a_model_raises_or_returns_its_own_request_alone_fails(url: str, name: str) -> None:
+    expected = {n: text for n, (_, text) in (RAISED if "raising" in name else RETURNED).items()}
+    if name == "returning-custom":  # of a batch the array itself is looked at, and not what it says
+        expected[20] = None
+    before = executions(url, name)
+    xs = [x for n in expected for x in (-n, n)]
+    answers = at_once([lambda x=x: y(url, name, [[x]]) for x in xs])  # type: ignore[misc]
+    after = executions(url, name)
+    for x, answer in zip(xs, answers, strict=True):
+        text = None if x > 0 else expected[-x]
+        if text is None:
+            assert answer == [2 * x], x
+        else:
+            assert text.replace("{}", "1, " if "custom" in name else "") in answer, x
+            assert len(answer.encode()) <= 2000
+    assert after[1] - before[1] < len(xs), "they did share batches"
+
+
+def test_a_grpc_client_reads_the_text_of_an_error_however_long_it_was(listening: server.Ports) -> None:
+    sent = grpc.InferInput("x", [1, 1], "INT32")
+    with grpc.InferenceServerClient(
+        f"127.0.0.1:{listening.grpc}", channel_args=[("grpc.enable_http_proxy", 0)]
+    ) as client:
+        for number in (7, 8):
+            sent.set_data_from_numpy(np.array([[-number]], np.int32))
+            with pytest.raises(InferenceServerException, match=r"ValueError: .*\.\.\. \(shortened\)"):
+                client.infer("raising", [sent])
 
 
 @pytest.mark.parametrize("name", ["leaver", "leaver-custom"])

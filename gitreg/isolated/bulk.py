@@ -27,13 +27,19 @@ def answer(wrapped, arrays, task, result):
             rows = {name: np.array(column[start : start + count]) for name, column in columns.items()}
             try:
                 got = _ask(wrapped, rows, count, whole)
-            except Exception:
+            except BaseException:  # an exit or an interrupt of the model's, too
                 row = start + _failing(wrapped, rows, count, whole)
                 result["sample"] = block["numbers"][row] if block["numbers"] else row
                 raise
             for name, part in parts.items():
                 part.append(got[name])
         for name, part in parts.items():
+            shapes = sorted({array.shape[1:] for array in part})
+            if len(shapes) > 1:
+                raise ValueError(
+                    f"output '{name}': rows of one shape of inputs have the shapes {list(shapes[0])} and "
+                    f"{list(shapes[1])}; one shape is expected"
+                )
             arrays.write(os.path.join(block["answers"], name.replace("/", "%2F")), np.concatenate(part))
 
 
@@ -43,6 +49,13 @@ def _ask(wrapped, rows, count, whole):
     answers = [
         wrapped.predict_whole({name: column[i] for name, column in rows.items()}) for i in range(count)
     ]
+    for name, first in answers[0].items():
+        other = next((one[name] for one in answers if one[name].shape != first.shape), first)
+        if other.shape != first.shape:
+            raise ValueError(
+                f"output '{name}': rows of one shape of inputs have the shapes {list(first.shape)} and "
+                f"{list(other.shape)}; one shape is expected"
+            )
     return {name: np.stack([one[name] for one in answers]) for name in answers[0]}
 
 
@@ -51,6 +64,6 @@ def _failing(wrapped, rows, count, whole):
     for i in range(count):
         try:
             _ask(wrapped, {name: column[i : i + 1] for name, column in rows.items()}, 1, whole)
-        except Exception:
+        except BaseException:
             return i
     return 0

@@ -8,6 +8,7 @@ process. The user's code sees the package and the installed
 packages, and nothing else: no current folder, no PYTHONPATH, no editable installs.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -26,6 +27,8 @@ from importlib.machinery import (
 )
 
 LOAD, PREDICT, SAVE = "load", "predict", "save"
+# How much of an exception's text goes on, and of its traceback.
+_TEXT, _TRACEBACK = 4000, 20000
 
 
 def main():
@@ -49,9 +52,10 @@ def main():
     result["pid"] = os.getpid()  # a process that the model forked may come here too
     with open(sys.argv[2], "w") as stream:
         json.dump(result, stream)
-    # Threads and exit handlers of the model must not hold up or change the verdict.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    # Threads, exit handlers and streams of the model must not hold up or change the verdict.
+    with contextlib.suppress(BaseException):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(0)
 
 
@@ -118,7 +122,7 @@ def _run(task, result, go):
         task["code"], task["artifact"], task["model_class"], outputs, task["custom"]
     )
     if not isinstance(wrapped.model, wrapped.cls):
-        came = type(wrapped.model).__name__
+        came = _name(type(wrapped.model))
         raise TypeError(f"load returned a {came}; an instance of {wrapped.cls.__name__} is expected")
     if task["native"]:
         result["described"] = wrapped.model.native()
@@ -181,26 +185,51 @@ def _ask_freely(wrapped, sample, whole):
 
     single = sample if whole or wrapped.custom else {name: array[0] for name, array in sample.items()}
     answer = wrapped.model.predict(single)
-    if not isinstance(answer, dict) or not all(isinstance(a, np.ndarray) for a in answer.values()):
-        raise TypeError("predict returned no dict of NumPy arrays")
-    return {name: _as_bytes(array) if array.dtype.kind in "OSU" else array for name, array in answer.items()}
+    if not issubclass(type(answer), dict):
+        raise TypeError(f"predict returned a {_name(type(answer))}; a dict of NumPy arrays is expected")
+    found = {}
+    for name, array in dict.items(answer):
+        if not issubclass(type(name), str):
+            raise TypeError(f"predict returned a key that is no text, but a {_name(type(name))}")
+        name = str.__getitem__(name, slice(None))
+        if not issubclass(type(array), np.ndarray):
+            raise TypeError(f"output {name!r}: a NumPy array is expected, not a {_name(type(array))}")
+        array = np.asarray(array)  # of a subclass, its methods are the model's
+        if array.dtype.kind not in "biufcOSU":
+            raise TypeError(f"output {name!r} is of {array.dtype}, which is no data type of gitreg's")
+        found[name] = _as_bytes(name, array) if array.dtype.kind in "OSU" else array
+    return found
 
 
-def _as_bytes(array):
+def _as_bytes(name, array):
     import numpy as np
 
     flat = np.empty(array.size, dtype=object)
-    flat[:] = [e.encode() if isinstance(e, str) else bytes(e) for e in array.ravel().tolist()]
+    for i, element in enumerate(array.ravel().tolist()):
+        if issubclass(type(element), str):
+            try:
+                flat[i] = str.encode(element, "utf-8", "surrogateescape")
+            except UnicodeEncodeError:
+                raise ValueError(f"output {name!r}: text with half of a pair, which is no UTF-8") from None
+        elif issubclass(type(element), bytes):
+            flat[i] = bytes.__getitem__(element, slice(None))
+        else:
+            raise TypeError(f"output {name!r}: str or bytes is expected, not a {_name(type(element))}")
     return flat.reshape(array.shape)
 
 
 def _check_keys(wrapped, sample, known, whole):
     """An answer with an undeclared output is a mistake in the schema or in the model."""
     single = sample if whole or wrapped.custom else {name: array[0] for name, array in sample.items()}
-    extra = sorted(set(wrapped.model.predict(single)) - known)
+    names = [
+        str.__getitem__(name, slice(None)) if issubclass(type(name), str) else name
+        for name in wrapped.model.predict(single)
+    ]
+    extra = sorted(repr(name)[:200] for name in names if type(name) is not str or name not in known)
     if extra:
+        more = f" and {len(extra) - 10} more" if len(extra) > 10 else ""
         raise ValueError(
-            f"the model answers {', '.join(map(repr, extra))}, which the schema does not declare"
+            f"the model answers {', '.join(extra[:10])}{more}, which the schema does not declare"
         )
 
 
@@ -243,7 +272,7 @@ def _stacked(wrapped, samples):
                 return None
         slow = _best(lambda: wrapped.predict(stack, len(many)))
         fast = _best(lambda: wrapped.model.predict(stack))
-    except Exception:
+    except BaseException:  # a model that exits where it gets a stack does not take one
         return None
     return {"rows": len(many), "single_s": slow / len(many), "stacked_s": fast / len(many)}
 
@@ -261,24 +290,40 @@ def _best(call):
 
 def _tell(error, code, user_model):
     """The error for a person: its type, text, and where in the user's own code it came from."""
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = traceback.extract_tb(sys.exc_info()[2])
     own = [f for f in frames if f.filename.startswith(code) and f.filename != user_model]
     where = f"{os.path.relpath(own[-1].filename, code)}:{own[-1].lineno}" if own else ""
     start = frames.index(own[0]) if own else 0
+    said = _text(error)
     try:
-        said = str(error)
         last = traceback.format_exception_only(type(error), error)
-    except Exception:  # an error of the user's own whose text cannot be had
-        said, last = "", [f"{type(error).__name__}\n"]
-    text = "".join([*traceback.format_list(frames[start:]), *last])
+    except BaseException:  # an error of the user's own that cannot be shown
+        last = [f"{_name(type(error))}\n"]
+    text = "".join([*traceback.format_list(frames[start:]), *(line[:_TEXT] for line in last)])
     ours = own and frames[-1] is own[-1] and "gitreg_flavors" in where
     refused = (ours and isinstance(error, (PermissionError, ValueError))) or (
         not own and frames and frames[-1].filename == user_model
     )
-    if refused or type(error).__name__ == "NotConvertible":
+    kind = _name(type(error))
+    if refused or kind == "NotConvertible":
         text = ""  # gitreg itself refuses, and says why; where it does so helps nobody
     text = text.replace(os.path.join(code, ""), "")  # the folder of a run is of no use to anybody
-    return {"type": type(error).__name__, "text": said, "where": where, "traceback": text[-20000:]}
+    return {"type": kind, "text": said, "where": where, "traceback": text[-_TRACEBACK:]}
+
+
+def _text(error):
+    """What an exception says, whatever `__str__` of its class does."""
+    try:
+        text = str(error)
+        cut = "... (shortened)" if str.__len__(text) > _TEXT else ""
+        return str.__getitem__(text, slice(_TEXT)) + cut
+    except BaseException as another:
+        return f"its text cannot be read ({_name(type(another))})"
+
+
+def _name(cls):
+    """The name of a class, past what its metaclass makes of `__name__`."""
+    return str.__getitem__(type.__dict__["__name__"].__get__(cls), slice(200))
 
 
 if __name__ == "__main__":

@@ -4,19 +4,29 @@ A failure in one request is answered to that request alone. Requests with differ
 different shapes are never mixed. The work is linear in the number of rows.
 """
 
+import contextlib
 import json
 import os
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from .user_model import Field, UserModel
+from .user_model import Field, UserModel, told
 
 
 class TritonPythonModel:
     """Triton calls initialize once, then execute with every batch of requests it has put together."""
 
     def initialize(self, args):
+        try:
+            self._load(args)
+        except BaseException as error:
+            # Of some exceptions the process in which models run would end, and nobody would know why.
+            if _is_plain(error):
+                raise
+            raise pb_utils.TritonModelException(told(error)) from None
+
+    def _load(self, args):
         config = json.loads(args["model_config"])
         folder = os.path.join(args["model_repository"], args["model_version"])
         said = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
@@ -34,9 +44,18 @@ class TritonPythonModel:
         self.single = self.inputs[0] if len(self.inputs) == 1 else None
 
     def execute(self, requests):
-        if self.custom and len(requests) > 1:
-            return self._execute_together(requests)
-        return [self._respond(request) for request in requests]
+        responses = [None] * len(requests)
+        together = self.custom and len(requests) > 1
+        if together:
+            with contextlib.suppress(BaseException):  # those without an answer are asked one by one
+                self._execute_together(requests, responses)
+        for i, request in enumerate(requests):
+            if responses[i] is None:
+                try:
+                    responses[i] = self._respond(request, alone=not together)
+                except BaseException as error:  # an exit or an interrupt, too, is this request's alone
+                    responses[i] = _failure(error)
+        return responses
 
     def _read(self, request):
         """The request's arrays by name; optional inputs that were not sent are left out."""
@@ -50,58 +69,44 @@ class TritonPythonModel:
                 columns[name] = tensor.as_numpy()
         return columns
 
-    def _respond(self, request, alone=True):
+    def _respond(self, request, alone):
         """Answer one request; `alone` says that the model is not asked again before it is sent."""
-        try:
-            columns = self._read(request)
-            if not columns:
-                raise ValueError("the request has no input")
-            if self.batched:
-                answer = self.user_model.predict(columns, len(next(iter(columns.values()))))
-            else:
-                answer = self.user_model.predict_whole(columns)
-            if not alone:  # the next call may write into what the model answered with
-                answer = {name: array.copy() for name, array in answer.items()}
-            return _response(answer)
-        except (Exception, SystemExit) as error:  # a model that exits must not end the server
-            return _failure(error)
+        columns = self._read(request)
+        if not columns:
+            raise ValueError("the request has no input")
+        if self.batched:
+            answer = self.user_model.predict(columns, len(next(iter(columns.values()))))
+        else:
+            answer = self.user_model.predict_whole(columns)
+        if not alone:  # the next call may write into what the model answered with
+            answer = {name: array.copy() for name, array in answer.items()}
+        return _response(answer)
 
-    def _execute_together(self, requests):
-        """One predict for all requests of the same inputs and shapes; apart again if that fails."""
-        responses = [None] * len(requests)
+    def _execute_together(self, requests, responses):
+        """One predict for all requests of the same inputs and shapes; those that fail so get no response."""
         groups = {}
         for i, request in enumerate(requests):
-            try:
+            with contextlib.suppress(Exception):
                 columns = self._read(request)
                 key = tuple((name, array.shape[1:]) for name, array in columns.items())
                 groups.setdefault(key, []).append((i, columns))
-            except Exception as error:
-                responses[i] = _failure(error)
         for members in groups.values():
-            last = len(groups) == 1
-            if len(members) == 1 or not self._answer_together(members, responses, last):
-                for i, _ in members:
-                    responses[i] = self._respond(requests[i], alone=False)
-        return responses
+            if len(members) > 1:
+                with contextlib.suppress(BaseException):  # one of them is at fault
+                    self._answer_together(members, responses, last=len(groups) == 1)
 
     def _answer_together(self, members, responses, last):
         counts = [len(next(iter(columns.values()), ())) for _, columns in members]
-        try:
-            together = {
-                name: np.concatenate([columns[name] for _, columns in members]) for name in members[0][1]
-            }
-            answer = self.user_model.predict(together, sum(counts))
-            if not last:
-                answer = {name: array.copy() for name, array in answer.items()}
-            start = 0
-            for (i, _), count in zip(members, counts):
-                responses[i] = _response(
-                    {name: array[start : start + count] for name, array in answer.items()}
-                )
-                start += count
-            return True
-        except (Exception, SystemExit):
-            return False  # one of them is at fault: each gets its own answer
+        together = {name: np.concatenate([columns[name] for _, columns in members]) for name in members[0][1]}
+        answer = self.user_model.predict(together, sum(counts))
+        if not last:
+            answer = {name: array.copy() for name, array in answer.items()}
+        made, start = [], 0
+        for count in counts:
+            made.append(_response({name: array[start : start + count] for name, array in answer.items()}))
+            start += count
+        for (i, _), response in zip(members, made):
+            responses[i] = response
 
 
 def _response(answer):
@@ -109,5 +114,17 @@ def _response(answer):
 
 
 def _failure(error):
-    text = f"{type(error).__name__}: {error}"
+    try:
+        text = told(error)
+    except BaseException:  # as where a model allows hardly any recursion
+        text = "the model failed, and its error cannot be read"
     return pb_utils.InferenceResponse([], pb_utils.TritonError(text))
+
+
+def _is_plain(error):
+    """Whether Triton can pass an exception on by itself, with its traceback."""
+    try:
+        str(error).encode()
+        return isinstance(error, Exception)
+    except BaseException:
+        return False

@@ -11,6 +11,8 @@ import sys
 import numpy as np
 
 _STRINGS = np.dtype(object)
+# A gRPC client takes 8 KiB of an answer's headers, and the text of an error goes there, three bytes for one.
+_MOST = 2000
 # What the schema calls NumPy's types.
 _WORDS = {
     "bool": "boolean",
@@ -25,7 +27,41 @@ _WORDS = {
 
 
 def _word(dtype):
+    if not dtype.isnative:
+        return dtype.str
     return "string" if dtype.kind in "OSU" else _WORDS.get(dtype.name, dtype.name)
+
+
+def told(error):
+    """What an exception is, as text that a server can send: printable, and of at most 2,000 bytes.
+
+    Everything of the exception is its author's: `__str__` may raise anything, return no str, or megabytes.
+    """
+    kind = _name(type(error))
+    try:
+        text = str.__getitem__(str(error), slice(_MOST))  # of a subclass of str any method may raise
+    except BaseException as another:
+        text = f"its text cannot be read ({_name(type(another))})"
+    data = "".join(map(_printable, f"{kind}: {text}" if text else kind)).encode()
+    if len(data) <= _MOST:
+        return data.decode()
+    cut = "... (shortened)"
+    return data[: _MOST - len(cut)].decode("utf-8", "ignore") + cut
+
+
+def _printable(sign):
+    """A sign, or its escape where it is a control character, NUL or half of a surrogate pair."""
+    return sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
+
+
+def _name(cls):
+    """The name of a class, past what its metaclass makes of `__name__`."""
+    return str.__getitem__(type.__dict__["__name__"].__get__(cls), slice(200))
+
+
+def _is_array(value):
+    """Whether a value is an array; an object may claim to be of another class than it is."""
+    return issubclass(type(value), np.ndarray)
 
 
 class OutputError(ValueError):
@@ -58,10 +94,10 @@ class Field:
         """The error that names this output, what came and what was expected."""
         shape = [*([] if batch is None else [batch]), *self.shape]
         dtype = _word(self.dtype)
-        if isinstance(value, np.ndarray):
+        if _is_array(value):
             came = f"{_word(value.dtype)} {list(value.shape)}"
         else:
-            came = f"a Python {type(value).__name__}"
+            came = f"a Python {_name(type(value))}"
         return OutputError(f"output '{self.name}': expected {dtype} {shape}, got {came}")
 
 
@@ -154,7 +190,7 @@ class UserModel:
     def _expect_mappings(self, answers):
         for answer in answers:
             if type(answer) is not dict and not hasattr(answer, "keys"):
-                raise OutputError(f"predict returned a {type(answer).__name__}; a dict of arrays is expected")
+                raise OutputError(f"predict returned a {_name(type(answer))}; a dict of arrays is expected")
 
     def _take_batch(self, answer, count):
         """Check a batch's answer; it is one array per output already."""
@@ -163,18 +199,13 @@ class UserModel:
         for field in self.outputs:
             if field.name not in answer:
                 raise OutputError(f"output '{field.name}' is missing from the model's answer")
-            value = answer[field.name]
-            if (
-                not isinstance(value, np.ndarray)
-                or value.shape[:1] != (count,)
-                or not field.fits(value.shape[1:])
-            ):
+            value = _plain(answer[field.name])
+            if not _is_array(value) or value.shape[:1] != (count,) or not field.fits(value.shape[1:]):
                 raise field.wrong(value, count)
-            if field.dtype is _STRINGS:
-                value = _encoded(field, value)
-            elif value.dtype != field.dtype:
+            strings = field.dtype is _STRINGS
+            if value.dtype.kind not in "OSU" if strings else value.dtype != field.dtype:
                 raise field.wrong(value, count)
-            checked[field.name] = value
+            checked[field.name] = _encoded(field, value) if strings else value
         return checked
 
 
@@ -182,6 +213,14 @@ def _rows(columns):
     """A mapping of name to row for each row."""
     names = list(columns)
     return (dict(zip(names, row)) for row in zip(*columns.values()))
+
+
+def _plain(value):
+    """An array of a subclass as the array that it holds: methods that the model gave it are not called.
+
+    What one answer leaves behind, as shapes that fit, would be asked again for the next request.
+    """
+    return np.asarray(value) if _is_array(value) and type(value) is not np.ndarray else value
 
 
 def _copied(answer):
@@ -194,9 +233,9 @@ def _copied(answer):
 def _raised_here(error):
     """Whether an error was raised in this file, and not in the model that it calls."""
     trace = error.__traceback__
-    while trace.tb_next is not None:
+    while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace.tb_frame.f_code.co_filename == __file__
+    return trace is not None and trace.tb_frame.f_code.co_filename == __file__
 
 
 def _stacked(field, values):
@@ -214,43 +253,61 @@ def _numbers(field, values):
         try:
             if value.dtype is dtype and value.shape == shape:
                 continue
-            if value.dtype != dtype or not field.fits(value.shape) or not isinstance(value, np.ndarray):
-                raise field.wrong(value)
         except AttributeError:
             raise field.wrong(value) from None
-        if shape is not None and value.shape != shape:
-            raise OutputError(
-                f"output '{field.name}': the rows of one request have the shapes {list(shape)} and "
-                f"{list(value.shape)}; Triton needs one shape per request"
-            )
-        shape = value.shape
+        shape = _same_shape(field, _fitting(field, value), shape)
     try:
         # Joining buffers is several times faster than np.stack for many small rows.
         return np.frombuffer(bytearray().join(values), dtype).reshape(len(values), *shape)
-    except (BufferError, ValueError, TypeError):
-        return np.stack(values)  # not contiguous, or a dtype without a plain buffer
+    except (BufferError, ValueError, TypeError):  # not contiguous, or a dtype without a plain buffer
+        return np.stack([_fitting(field, value) for value in values])
 
 
 def _strings(field, values):
-    rows = []
+    rows, shape = [], None
     for value in values:
-        if not isinstance(value, np.ndarray) or value.dtype.kind not in "OSU" or not field.fits(value.shape):
+        value = _plain(value)
+        if not _is_array(value) or value.dtype.kind not in "OSU" or not field.fits(value.shape):
             raise field.wrong(value)
+        shape = _same_shape(field, value, shape)
         rows.append(_encoded(field, value))
-    if len({row.shape for row in rows}) > 1:
-        raise OutputError(f"output '{field.name}': the rows of one request have different shapes")
     return np.stack(rows)
+
+
+def _fitting(field, value):
+    """A row of numbers as a plain array, which is of the declared dtype and shape."""
+    value = _plain(value)
+    if not _is_array(value) or value.dtype != field.dtype or not field.fits(value.shape):
+        raise field.wrong(value)
+    return value
+
+
+def _same_shape(field, value, shape):
+    """The shape of a row, which is that of the rows before it, where there are any."""
+    if shape is not None and value.shape != shape:
+        raise OutputError(
+            f"output '{field.name}': the rows of one request have the shapes {list(shape)} and "
+            f"{list(value.shape)}; Triton needs one shape per request"
+        )
+    return value.shape
 
 
 def _encoded(field, value):
     """Strings as an object array of bytes: str becomes UTF-8."""
-    if value.dtype.kind not in "OSU":
-        raise field.wrong(value)
     flat = np.empty(value.size, dtype=object)
     for i, element in enumerate(value.ravel().tolist()):
-        if isinstance(element, str):
-            element = element.encode("utf-8", "surrogateescape")
-        elif not isinstance(element, bytes):
-            raise OutputError(f"output '{field.name}': expected str or bytes, got a {type(element).__name__}")
-        flat[i] = element
+        flat[i] = element if type(element) is bytes else _bytes(field, element)
     return flat.reshape(value.shape)
+
+
+def _bytes(field, element):
+    """A str as UTF-8, a subclass of bytes as bytes."""
+    if issubclass(type(element), bytes):
+        return bytes.__getitem__(element, slice(None))
+    if not issubclass(type(element), str):
+        raise OutputError(f"output '{field.name}': expected str or bytes, got a {_name(type(element))}")
+    try:
+        return str.encode(element, "utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        half = ascii(str.__getitem__(element, error.start))
+        raise OutputError(f"output '{field.name}': {half} is half of a pair, and cannot be UTF-8") from None
