@@ -101,7 +101,7 @@ def _prefix(text: str, within: str) -> str:
 
 def redacted(text: str) -> str:
     """A text with passwords and tokens of addresses in it left out."""
-    return re.sub(r"(https?://)[^/@\s]+@", r"\1", text)
+    return re.sub(r"(https?://)[^/\s]*@", r"\1", text)
 
 
 # Where DVC can bring data from; a file of this machine is no address that others could use.

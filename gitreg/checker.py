@@ -11,13 +11,13 @@ from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-from gitreg import demands, folders, memo, stagefile, treefiles
+from gitreg import demands, folders, memo, policies, stagefile, treefiles
 from gitreg.declared import Named, RegistryFile
 from gitreg.desired import WantedStay
 from gitreg.errors import InvalidFiles, Problem
 from gitreg.gather import Content, Gathered, content_of, gather
 from gitreg.git import discovery
-from gitreg.manifest import REGISTRY_FILE, read_stage, read_yaml
+from gitreg.manifest import read_stage
 from gitreg.names import did_you_mean
 from gitreg.reports import CheckReport, advice
 from gitreg.store import Store
@@ -218,7 +218,7 @@ def check_stages(root: Path, registry: RegistryFile, models: Collection[str]) ->
     problems = []
     for file in stage_files(root):
         problems += check_stage(root, file, registry, models)
-    return problems + unknown_from(root, registry)
+    return problems + policies.mistakes(root, registry.stages)
 
 
 def stage_files(root: Path) -> list[str]:
@@ -255,23 +255,3 @@ def no_model(stay: WantedStay, models: Collection[str]) -> Problem:
     """A line of a stage file on a model that there is not."""
     message = f"there is no model '{stay.model}'{did_you_mean(stay.model, models)}"
     return Problem(stay.file, stay.line, 1, stay.model, message)
-
-
-def unknown_from(root: Path, registry: RegistryFile) -> list[Problem]:
-    """Stages of registry.yaml that follow one which it does not have."""
-    wrong = [
-        (name, i, other)
-        for name, stage in registry.stages.items()
-        for i, other in enumerate(stage.get("from", ()))
-        if other not in registry.stages
-    ]
-    if not wrong:
-        return []
-    document, _ = read_yaml(root, REGISTRY_FILE, None)
-    return [
-        document.problem(
-            ("stages", name, "from", i),
-            f"the stage '{name}' follows '{other}', which there is not{did_you_mean(other, registry.stages)}",
-        )
-        for name, i, other in wrong
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from contextlib import suppress
@@ -97,7 +98,9 @@ def _fetch(address: Address, folder: Path) -> None:
             clones.make(address.url, new / "clone")
             folders.put(new / "clone", folder)
     for tag in moved:
-        warnings.warn(f"{address.shown}: the tag {tag} was moved, which no registry does", stacklevel=6)
+        warnings.warn(
+            f"{address.shown}: the tag {tag} was moved, which no registry does", stacklevel=_caller()
+        )
     (folder / _FETCHED).touch()
     os.utime(folder / _FETCHED, (began, began))
 
@@ -119,4 +122,12 @@ def _as_of(folder: Path) -> float:
 def _tell(address: Address, folder: Path, why: str) -> None:
     when = datetime.fromtimestamp(_as_of(folder), timezone.utc)
     text = f"{address.shown} is read as it was on {when:%Y-%m-%d %H:%M} UTC: {why}"
-    warnings.warn(text, Stale, stacklevel=5)
+    warnings.warn(text, Stale, stacklevel=_caller())
+
+
+def _caller() -> int:
+    """The stack level, for a warning of the function that calls this, of the code that called gitreg."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "gitreg":
+        frame, level = frame.f_back, level + 1
+    return level

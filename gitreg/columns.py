@@ -19,8 +19,10 @@ from gitreg.schema import aliases, array_of, canonical
 if TYPE_CHECKING:
     from gitreg.schema import Array
 
-# Columns that hold the targets of a model with one output, if no column has the output's name.
+# Columns that hold the targets of a model's only or main output, if no column has the name of an output.
 USUAL = ("target", "label", "y")
+# Of several outputs, the one that these are the targets of: what a ready-made model predicts.
+_MAIN = ("label", "prediction")
 _FLOATS = (DataType.FLOAT, DataType.DOUBLE)
 Column = Any  # an array with the rows along its first axis, or a list in which None is nothing
 
@@ -81,12 +83,14 @@ def targets_of(schema: ModelSchema, table: Table, said: Mapping[str, str]) -> di
             guess = did_you_mean(column, table.columns)
             raise Refused(f"there is no column '{column}'{guess}", table.listed)
     found = dict(said) or {name: name for name in outputs if name in table.columns and name not in inputs}
-    if not found and len(outputs) == 1:
+    main = outputs[0] if len(outputs) == 1 else next((name for name in _MAIN if name in outputs), "")
+    if not found and main:
         usual = [name for name in USUAL if name in table.columns and name not in inputs]
-        found = {outputs[0]: usual[0]} if usual else {}
+        found = {main: usual[0]} if usual else {}
     if not found:
-        hint = f"--target {outputs[0]}=COLUMN; {table.listed}"
-        raise Refused(f"no column has targets: none is called {', '.join([*outputs, *USUAL])}", hint)
+        names = dict.fromkeys([*outputs, *(USUAL if main else ())])
+        hint = f"--target {main or outputs[0]}=COLUMN; {table.listed}"
+        raise Refused(f"no column has targets: none is called {', '.join(names)}", hint)
     return found
 
 

@@ -18,6 +18,8 @@ from gitreg.errors import Refused, Usage
 NAME = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
 NAME_RULE = "lower-case letters, digits and '-', 2 to 63 characters, starting with a letter"
 # Numbers and pre-releases are bounded: a version is part of the name of a file.
+# Of the models that there are, so many are listed in a hint.
+_SHOWN = 20
 _NUMBER = "(?:0|[1-9][0-9]{0,14})"
 _WORD = "(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
 _PRE = rf"-(?![0-9a-zA-Z.-]{{41}}){_WORD}(?:\.{_WORD})*"
@@ -218,6 +220,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def models_here(known: Iterable[str]) -> str:
+    """`models here: churn, fraud`, for a hint; of many the first, and how many there are."""
+    names = sorted({*known})
+    more = f", ... ({len(names):,} in all: gitreg list)" if len(names) > _SHOWN else ""
+    return f"models here: {', '.join(names[:_SHOWN]) or 'none yet'}{more}"
 
 
 def input_name(column: str) -> str:

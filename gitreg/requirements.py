@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gitreg.addresses import redacted
+
 if TYPE_CHECKING:
     from packaging.requirements import Requirement as Parsed
 
@@ -67,14 +69,16 @@ class Requirement:
 
 def mistakes(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     """(index of the line, what is wrong) of the lines that no manifest may have."""
+    found = [*_of_lines(lines), *((index, _read(text)[1]) for index, text in _joined(lines))]
+    yield from ((index, redacted(mistake)) for index, mistake in found if mistake)
+
+
+def _of_lines(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     for index, line in enumerate(lines):
         if len(line.splitlines()) > 1:
             yield index, f"{line!r}: a requirement is one line"
         elif line.startswith("#") and _CODING.search(line):
             yield index, f"{line!r}: a list of requirements is UTF-8, and pip would obey this line"
-    for index, text in _joined(lines):
-        if mistake := _read(text)[1]:
-            yield index, mistake
 
 
 def parsed(lines: Iterable[str]) -> list[Requirement]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from gitreg.errors import Refused, Usage
-from gitreg.names import Reference, did_you_mean, parse_reference
+from gitreg.names import Reference, did_you_mean, models_here, parse_reference
 from gitreg.recorded import ModelRecord, Version
 from gitreg.versions import order
 
@@ -123,6 +123,5 @@ def no_model(reference: Reference, declared: Collection[str], recorded: Iterable
         )
     known = sorted({*declared, *recorded})
     return Refused(
-        f"there is no model '{reference.model}'{did_you_mean(reference.model, known)}",
-        f"models here: {', '.join(known[:20]) or 'none yet'}",
+        f"there is no model '{reference.model}'{did_you_mean(reference.model, known)}", models_here(known)
     )

@@ -16,7 +16,7 @@ from gitreg.git import clones, objects
 from gitreg.globs import Glob
 from gitreg.manifest import REGISTRY_FILE, Read, judged, manifest_of, registry_of
 from gitreg.memo import Memo
-from gitreg.names import NAME, NAME_RULE, did_you_mean
+from gitreg.names import NAME, NAME_RULE, did_you_mean, models_here
 
 _LINK = "120000"
 _ELSEWHERE = {_LINK: "symbolic link", "160000": "submodule"}
@@ -282,7 +282,4 @@ def _hidden(path: str) -> bool:
 def unknown_model(name: str, names: Iterable[str]) -> Refused:
     """The error for a model that there is not."""
     known = sorted(names)
-    listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-    return Refused(
-        f"there is no model '{name}'{did_you_mean(name, known)}", f"models here: {listed or 'none yet'}"
-    )
+    return Refused(f"there is no model '{name}'{did_you_mean(name, known)}", models_here(known))

@@ -18,7 +18,7 @@ from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.gather import Gathered, gather
 from gitreg.git.listing import Listing
 from gitreg.manifest import Read, manifest_files, read_manifest, read_registry
-from gitreg.names import Reference, did_you_mean, parse_reference
+from gitreg.names import Reference, did_you_mean, models_here, parse_reference
 from gitreg.readable import Readable
 from gitreg.snapshot import stays_in
 from gitreg.store import Store
@@ -160,10 +160,8 @@ class WorkTree(Readable):
             names.append(manifest.name)
             if manifest.name == wanted.model:
                 return file
-        known = ", ".join(sorted(names)[:20]) + (", ..." if len(names) > 20 else "")
         raise Refused(
-            f"there is no model '{wanted.model}'{did_you_mean(wanted.model, names)}",
-            f"models here: {known or 'none yet'}",
+            f"there is no model '{wanted.model}'{did_you_mean(wanted.model, names)}", models_here(names)
         )
 
     def model_of(self, id: str) -> str:

@@ -9,9 +9,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+import yaml
 
 from gitreg.gates import GATES, Candidate, Promotion, Stay, Verdict, describe, judge
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
+from tests.support import Workshop
 
 NOW = datetime(2026, 11, 23, 13, 0, tzinfo=timezone.utc)
 X = ModelSchemaItem("x", DataType.FLOAT, [4])
@@ -556,3 +558,62 @@ def test_describe() -> None:
     ]
     assert describe({}) == describe({"from": [], "gates": []}) == []
     assert describe(gates({"soak": "7d"})) == ["at least 7d in another stage, in one stay"]
+
+
+# Policies that no version could meet ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "place", "said"),
+    [
+        ("{gates: [{min: 0.9}]}", "gates[0].min", "'min' needs 'metric: NAME' beside it"),
+        ("{gates: [{metric: a}, {max_drop: 1}]}", "gates[1].max_drop", "'max_drop' needs 'metric: NAME'"),
+        ("{gates: [{scan: clean}]}", "gates[0].scan", "this gitreg has no gate 'scan'"),
+        (
+            "{gates: [{signature: valid, soak: 1d}]}",
+            "gates[0].signature",
+            "this gitreg has no gate 'signature'",
+        ),
+        (
+            "{gates: [{format: [onnx, onxx]}]}",
+            "gates[0].format[1]",
+            "'onxx' is not a format (did you mean 'onnx'?)",
+        ),
+        ("{gates: [{format: [files]}]}", "gates[0].format[0]", "'files' is not a format"),
+        ("{gates: [{format: []}]}", "gates[0].format", "no format is allowed"),
+        (
+            "{gates: [{metric: a, min: 0.9, max: 0.1}]}",
+            "gates[0].min",
+            "the minimum 0.9 is above the maximum 0.1",
+        ),
+        ("{from: [production]}", "from[0]", "the stage 'production' follows itself"),
+        (
+            "{from: [stagin]}",
+            "from[0]",
+            "the stage 'production' follows 'stagin', which there is not (did you mean 'staging'?)",
+        ),
+    ],
+)
+def test_check_refuses_a_policy_that_no_version_could_meet(
+    workshop: Workshop, policy: str, place: str, said: str
+) -> None:
+    file = workshop.root / "registry.yaml"
+    text = yaml.safe_load(file.read_text())
+    lines = ["staging: {}", f"production: {policy}"]
+    text.pop("stages")
+    file.write_text(yaml.safe_dump(text) + "stages:\n" + "".join(f"  {line}\n" for line in lines))
+    row = len(file.read_text().splitlines())
+    for more in ([], ["--base", "HEAD"]):
+        done = workshop.gitreg("check", "--no-run", *more)
+        assert done.returncode == 1
+        (line,) = [one for one in done.stderr.splitlines() if one.startswith("registry.yaml:")]
+        assert line.startswith(f"registry.yaml:{row}:") and f"stages.production.{place}: {said}" in line
+
+
+def test_policies_that_can_be_met_are_fine(workshop: Workshop) -> None:
+    file = workshop.root / "registry.yaml"
+    text = yaml.safe_load(file.read_text())
+    gates = [{"metric": "a", "min": 1, "max": 1}, {"format": ["ONNX", "pickle"]}, {"schema": "compatible"}]
+    text["stages"] = {"staging": None, "production": {"from": ["staging"], "gates": gates}, "archived": {}}
+    file.write_text(yaml.safe_dump(text))
+    assert workshop.gitreg("check", "--no-run").returncode == 0

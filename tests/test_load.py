@@ -333,8 +333,9 @@ def test_a_cache_that_was_copied_elsewhere_is_used_without_a_network(
     shutil.rmtree(up.cache)
     up.bare.rename(up.place / "gone.git")
     monkeypatch.setenv("GITREG_CACHE", str(copy))
-    with pytest.warns(Stale, match="offline"):
+    with pytest.warns(Stale, match="offline") as told:
         five(load_model("adder@1.0.0", registry=up.url, offline=True))
+    assert told[0].filename == __file__, "the warning points at the code that called gitreg"
 
 
 def test_a_cache_that_everybody_may_write_to_is_refused(up: Upstream) -> None:

@@ -168,6 +168,10 @@ def test_targets_are_found_by_their_names() -> None:
     assert targets_of(schema(X3), Table(1, {"x": [1], "churned": [1]}), {"p": "churned"}) == {"p": "churned"}
     with pytest.raises(Refused, match="none is called p, target, label, y"):
         targets_of(schema(X3), Table(1, {"x": [1]}), {})
+    several = ModelSchema([X3], [ModelSchemaItem(n, DataType.FLOAT, [1]) for n in ("probabilities", "label")])
+    assert targets_of(several, Table(1, {"x": [1], "y": [1]}), {}) == {"label": "y"}
+    with pytest.raises(Refused, match="none is called probabilities, label, target, y"):
+        targets_of(several, Table(1, {"x": [1]}), {})
     with pytest.raises(Refused, match=r"there is no column 'chrned' \(did you mean 'churned'"):
         targets_of(schema(X3), Table(1, {"churned": [1]}), {"p": "chrned"})
 

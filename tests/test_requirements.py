@@ -181,3 +181,19 @@ def test_what_pip_gets_is_written_by_gitreg(workshop: Workshop) -> None:
     workshop.commit()
     said = workshop.gitreg("requirements", "--base", "HEAD~1").stdout
     assert said == "numpy>=1.24\n", "an address may be code that pip runs"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url https://user:secret@example.org/simple",
+        "--extra-index-url=https://secret@example.org/simple",
+        "git+https://user:secret@example.org/x.git",
+        "https://user:p@secret@example.org/x-1.0-py3-none-any.whl",
+        "x @ https://user:secret@example.org/../x.zip",
+        "x @ https://user:secret@example.org/x.whl --user",
+    ],
+)
+def test_what_is_refused_is_quoted_without_its_password(line: str) -> None:
+    ((_, said),) = mistakes([line])
+    assert "secret" not in said and "example.org" in said

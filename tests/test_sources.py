@@ -196,6 +196,14 @@ def house(workshop: Workshop) -> Workshop:
     return workshop
 
 
+def test_a_broken_template_is_not_called_missing(house: Workshop) -> None:
+    file = house.adder / "model.yaml"
+    file.write_text(file.read_text().replace('"version": "1.0.0"', '"version": [1]'))
+    done = house.gitreg("new", "made", "--template", "adder")
+    assert done.returncode == 1 and "models/adder/model.yaml:1:" in done.stderr, done.stderr
+    assert "there is no template" not in done.stderr and "hint: gitreg check adder" in done.stderr
+
+
 def test_a_template_becomes_a_model_with_typed_values(house: Workshop, tmp_path: Path) -> None:
     must(house, "check", "adder")
     extra = tmp_path / "extra.json"

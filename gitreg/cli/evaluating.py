@@ -85,7 +85,8 @@ def _print(done: Evaluation) -> None:
     output.table(headers, rows)
     for note in done.notes:
         output.say(f"note: {note}")
-    output.say(f"{done.model} {done.version or ''}: {done.rows:,} rows")
+    name = f"{done.model}@{done.version}" if done.version else done.model
+    output.say(f"{name}: {done.rows:,} rows")
     if done.written:
         output.say(f"written to {done.written}; commit it")
 

@@ -48,6 +48,9 @@ def _find(desk: Desk, name: str) -> Manifest:
     registry = desk.registry
     known = [one.name for one in registry.manifests() if one.type == "template"]
     if name not in known:
+        for file in (file for file in registry.files if file.split("/")[-2:-1] == [name]):
+            if (read := registry.read(file)).manifest is None:  # it may be one
+                raise InvalidFiles(read.problems, f"gitreg check {name}")
         listed = f"templates here: {', '.join(known)}" if known else "a model of type template is one"
         raise Refused(f"there is no template {name!r}{did_you_mean(name, known)}", listed)
     gathered = registry.gather(registry.manifest_file(name), build=False)
