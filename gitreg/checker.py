@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 from gitreg import demands, folders, memo, policies, stagefile, treefiles
 from gitreg.declared import Named, RegistryFile
 from gitreg.desired import WantedStay
-from gitreg.errors import InvalidFiles, Problem
+from gitreg.errors import InvalidFiles, NoSandbox, Outside, Problem
 from gitreg.gather import Content, Gathered, content_of, gather
 from gitreg.git import discovery
 from gitreg.manifest import read_stage
 from gitreg.names import did_you_mean
 from gitreg.reports import CheckReport, advice
 from gitreg.store import Store
-from gitreg.virtualenvs import Unreachable
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
@@ -131,10 +130,10 @@ def examine(
     for file in runnable:
         try:
             report.problems += registry.workbench.run_samples(file, timeout)
-        except Unreachable as error:
-            problem = Problem(file, 0, 0, "", error.message)
-            report.problems.append(problem)
-            report.outside.add(problem)
+        except NoSandbox:
+            raise
+        except Outside as error:
+            report.fails(file, error)
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gitreg import builder, detection, documents, flavors, mlmodel, source
 from gitreg.datafiles import plain_samples, read_text
 from gitreg.declared import CUSTOM_PYTHON, Artifact, Batching
-from gitreg.errors import GitregError, InvalidFiles, NoSandbox, Refused
+from gitreg.errors import GitregError, InvalidFiles, Outside, Refused
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.names import input_name
 from gitreg.packages import Parts
@@ -215,7 +215,7 @@ def _answers(
     try:
         with registry.workbench.testing(parts, None) as conditions, registry.scratch() as place:
             answers = builder.free_answers(parts, place / "raw", conditions)
-    except NoSandbox:
+    except Outside:
         raise
     except GitregError as error:
         raise Refused(

@@ -20,12 +20,22 @@ class CheckReport:
     Attributes:
         models: how many manifests were checked.
         problems: all of them, errors first in file order, then warnings and notes.
-        outside: those of them that are no fault of the files: a package index could not be reached.
+        outside: those of them that are no fault of the files: a remote or a package index could not be
+            reached, a disk is full.
+        hints: what helps with those.
     """
 
     models: int
     problems: list[Problem] = field(default_factory=list)
     outside: set[Problem] = field(default_factory=set)
+    hints: list[str] = field(default_factory=list)
+
+    def fails(self, file: str, error: Outside) -> None:
+        """Adds what failed outside of gitreg while a model was tried."""
+        found = [Problem(file, 0, 0, "", part) for part in error.parts]
+        self.problems += found
+        self.outside.update(found)
+        self.hints += [error.hint] if error.hint else []
 
     @property
     def ok(self) -> bool:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from gitreg import builder, isolation, references
 from gitreg.datafiles import read_text
 from gitreg.documents import own_yaml
-from gitreg.errors import GitregError, NoSandbox, Refused
+from gitreg.errors import GitregError, Outside, Refused
 from gitreg.model import ModelSchema
 from gitreg.packages.fields import leads_out
 from gitreg.schema import read_sample, schema_of
-from gitreg.virtualenvs import Environments, Unreachable
+from gitreg.virtualenvs import Environments
 
 if TYPE_CHECKING:
     from gitreg.schema import Sample
@@ -76,8 +76,7 @@ def verify(
 
     Raises:
         Refused: it is no package.
-        Unreachable: what the model requires cannot be fetched at the moment.
-        NoSandbox: it is to be loaded in a sandbox, and there can be none here.
+        Outside: what the model requires cannot be fetched at the moment, a disk is full, there is no sandbox.
     """
     where = environments or Environments()
     record = builder.find_record(folder)
@@ -100,7 +99,7 @@ def verify(
             _ask_twin(folder, record, found, conditions, where)
         elif not found.problems and record.get("model_class"):
             _load_and_ask(folder, record, found, conditions, where)
-    except (Unreachable, NoSandbox):
+    except Outside:
         raise
     except GitregError as error:
         found.problems.append(error.message)

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitreg import builder, checker, detection, flavors, folders, formats, git, isolation, memo, outputs
 from gitreg.declared import Artifact, Manifest, Named
-from gitreg.errors import GitregError, InvalidFiles, NoSandbox, NotSupported, Outside, Problem, Refused, Usage
+from gitreg.errors import GitregError, InvalidFiles, NotSupported, Outside, Problem, Refused, Usage
 from gitreg.gather import Gathered, artifact_of, content_of, parts_of
 from gitreg.packages import Parts, content_digest
 from gitreg.pins import ANY, Pin
 from gitreg.reports import ModelReport, advice, unchanged
 from gitreg.store import Tracked
-from gitreg.virtualenvs import Unreachable
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry
@@ -38,7 +37,7 @@ class Workbench:
         """Load a model from a package made for the purpose, and ask it its samples.
 
         Raises:
-            Unreachable: what it requires cannot be fetched at the moment.
+            Outside: its artifact or what it requires cannot be fetched at the moment, a disk is full, ...
         """
         gathered = self.registry.gather(file)
         assert gathered.manifest
@@ -50,7 +49,7 @@ class Workbench:
             with self.testing(parts, timeout) as conditions, self.registry.scratch() as place:
                 kinds = ["raw", *(["triton"] if parts.backend == "native" else [])]
                 built = builder.package(parts, {k: place / k for k in kinds}, place, conditions)
-        except (Unreachable, NoSandbox):
+        except Outside:
             raise
         except GitregError as error:
             return [Problem(file, 0, 0, "", error.message)]

@@ -241,3 +241,39 @@ def test_a_newer_object_is_brought_by_update(workshop: Workshop, line: Line, dat
     assert said["deps"][0]["etag"] == said["outs"][0]["md5"] == hashlib.md5(b"newer").hexdigest()
     assert "version: 1.0.1" in (folder / "model.yaml").read_text()
     assert workshop.gitreg("check", "big").returncode == 0
+
+
+@pytest.mark.parametrize("trouble", ["down", "silent", "lost", "credentials", "bucket", "cut"])
+def test_a_remote_in_trouble_is_told_and_only_what_it_does_not_have_is_lost(
+    workshop: Workshop, line: Line, endpoint: tuple[Path, int], trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = endpoint[0] / "dvc" / trouble
+    (workshop.adder / "artifacts" / "more.bin").write_bytes(os.urandom(100_000))
+    dvc(workshop, "add", "-q", "models/adder/artifacts")
+    cache = workshop.root / ".dvc" / "cache"
+    shutil.copytree(cache, store, dirs_exist_ok=True)
+    shutil.rmtree(cache)
+    bucket = "nowhere" if trouble == "bucket" else "dvc"
+    lines = ["[core]", "remote = here", "['remote \"here\"']", f"url = s3://{bucket}/{trouble}"]
+    (workshop.root / ".dvc" / "config").write_text("\n".join([*lines, "read_timeout = 1"]))
+    if trouble == "down":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    elif trouble == "silent":
+        line.silent = True
+    elif trouble == "credentials":
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "WRONG")
+    elif trouble == "lost":
+        (lost,) = [p for p in store.rglob("*") if p.is_file() and p.stat().st_size == 100_000]
+        lost.unlink()
+    elif trouble == "cut":
+        line.cut = 20_000
+    begun = time.monotonic()
+    done = workshop.gitreg("build")
+    assert done.returncode == 4 and "'models/adder/artifacts' needs" in done.stderr, done.stderr
+    assert ("nor does the remote" in done.stderr) == (trouble == "lost")
+    hints = {"lost": "dvc push", "credentials": "credentials", "bucket": "is the address right"}
+    assert hints.get(trouble, "run it again") in done.stderr.partition("hint: ")[2], done.stderr
+    assert time.monotonic() - begun < 60
+    if trouble == "cut":
+        line.cut = None
+        assert workshop.gitreg("build").returncode == 0

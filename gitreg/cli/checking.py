@@ -237,3 +237,5 @@ def _print_check(report: CheckReport) -> None:
         fields = [p for p in report.problems if p.level == "error" and p.path not in ("", "version")]
         if any(not p.file.startswith("stages/") for p in fields):
             output.say("hint: schemas/model.schema.json describes every field of a manifest", err=True)
+        for hint in dict.fromkeys(report.hints):
+            output.say(f"hint: {hint}", err=True)

@@ -204,12 +204,12 @@ class Contents:
         what = f"{md5}" if md5 in missing else f"{len(missing):,} of the files in {md5}"
         stages = [stage for stage, now in known.stages.items() if now == version.version]
         place = f", which is in {' and '.join(stages)}," if stages else ""
-        answered = " that answered" if doubtful else ""
+        answered = " that answered; others did not" if doubtful else ""
         return Finding(
             "artifact missing",
             "warning" if doubtful else "error",
             f"{known.name}@{version.version}{place} needs {what}, which is in no DVC remote{answered}",
-            self._push(version, md5, missing),
+            "run it again when they do" if doubtful else self._push(version, md5, missing),
         )
 
     def _push(self, version: Version, md5: str, missing: Iterable[str]) -> str:

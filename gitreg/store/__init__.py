@@ -22,7 +22,7 @@ from gitreg.declared import Artifact, ArtifactSource, Link
 from gitreg.documents import parse
 from gitreg.errors import Outside, Refused
 from gitreg.names import is_of_git
-from gitreg.store import foreign, remotes, urls
+from gitreg.store import fetching, foreign, remotes, urls
 from gitreg.store.imports import import_file
 from gitreg.store.pointers import MD5, Pointers, Tracked
 from gitreg.store.remotes import quiet
@@ -115,7 +115,7 @@ class Store:
         Raises:
             Outside: the remote is not configured, not reachable, or does not have them.
         """
-        remotes.fetch(self, wanted)
+        fetching.fetch(self, wanted)
 
     def start_hashing(self, tracked: Tracked) -> None:
         """Hash the large files of an artifact on threads of their own, for `artifact` to find done."""

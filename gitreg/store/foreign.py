@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitreg.errors import Outside, Refused
-from gitreg.store import remotes
+from gitreg.store import fetching
 from gitreg.store.pointers import Tracked
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def fetch(store: Store, lent: Mapping[str, Mapping[str, Any]], wanted: Sequence[
     names = {name: f"gitreg-upstream-{i}" for i, name in enumerate(sorted(needed))}
     own = _own(store.root)
     config = {"remote": {names[name]: own.get(lent[name]["url"], dict(lent[name])) for name in needed}}
-    remotes.fetch(store, [replace(one, remote=names[one.remote or _DEFAULT]) for one in lacking], config)
+    fetching.fetch(store, [replace(one, remote=names[one.remote or _DEFAULT]) for one in lacking], config)
 
 
 def _own(root: Path) -> dict[str, dict[str, Any]]:

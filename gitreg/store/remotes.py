@@ -7,49 +7,21 @@ import io
 import json
 import logging
 import os
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from gitreg.errors import Outside
+from gitreg.redaction import cleaned
 from gitreg.store.pointers import Tracked
+from gitreg.store.troubles import NoFolder, explain, is_lost
 
 if TYPE_CHECKING:
     from gitreg.store import Store
 
-_PUSH = "dvc push, where the artifact was made"
-
-
-def fetch(store: Store, wanted: Sequence[Tracked], config: Mapping[str, Any] | None = None) -> None:
-    """Get artifacts from their DVC remote into the cache: the default one, or what their file names.
-
-    Raises:
-        Outside: the remote is not configured, not reachable, or does not have them.
-    """
-    if not wanted:
-        return
-    from dvc_data.hashfile.hash_info import HashInfo
-
-    store.refuse_links()
-    try:
-        with quiet(), opened(store, config) as repo:
-            # By hash, from configured remotes alone. `dvc fetch` would go to wherever an imported
-            # artifact's .dvc file says that it once came from, which a pull request may say.
-            for _ in range(2):  # a folder's list of files comes first, and then what it lists
-                for remote in sorted({t.remote for t in wanted}, key=str):
-                    hashes = [md5 for t in wanted if t.remote == remote for md5 in store.missing(t)]
-                    if hashes:
-                        repo.cloud.pull([HashInfo("md5", md5) for md5 in hashes], remote=remote)
-        failed = None
-    except Exception as error:  # each kind of remote has errors of its own
-        failed = error
-    lacking = [(t, missing) for t in wanted if (missing := store.missing(t))]
-    if lacking:
-        raise Outside(
-            [said for t, missing in lacking for said in (_lack(t, missing, failed), *_left_out(store, t))],
-            _remote_hint(failed),
-        ) from failed
+# Where DVC's configuration says nothing: seconds that a server may take, and how often it is asked.
+_CONNECT, _READ, _TRIES = 10, 30, 2
 
 
 def push(store: Store, wanted: Sequence[Tracked]) -> None:
@@ -66,9 +38,36 @@ def push(store: Store, wanted: Sequence[Tracked]) -> None:
             for remote in sorted({t.remote for t in wanted}, key=str):
                 ours = [t for t in wanted if t.remote == remote]
                 hashes = {md5 for t in ours for md5 in (t.md5, *(store.listed(t.md5) or ()))}
-                repo.cloud.push([HashInfo("md5", md5) for md5 in sorted(hashes)], remote=remote)
+                reached(repo, remote, "push", made=True)
+                with _logged() as errors:
+                    done = repo.cloud.push([HashInfo("md5", md5) for md5 in sorted(hashes)], remote=remote)
+                if done.failed:
+                    raise errors[0] if errors else OSError(f"{len(done.failed)} files did not get there")
     except Exception as error:  # each kind of remote has errors of its own
-        raise Outside(f"dvc push: {str(error) or type(error).__name__}", _remote_hint(error)) from error
+        trouble = explain(error)
+        raise Outside(f"dvc push: {trouble.why}", trouble.hint) from error
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[list[BaseException]]:
+    """The errors that DVC logs, of which it tells no more than how many there were."""
+    found: list[BaseException] = []
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info and record.exc_info[1]:
+                found.append(record.exc_info[1])
+
+    logger, keeper = logging.getLogger("dvc_data.hashfile.transfer"), Keeper()
+    level, logger.propagate = logger.level, False
+    logger.addHandler(keeper)
+    logger.setLevel(logging.ERROR)
+    try:
+        yield found
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(keeper)
+        logger.propagate = True
 
 
 def absent(store: Store, hashes: Collection[str]) -> tuple[dict[str, set[str]], dict[str, str]]:
@@ -96,15 +95,62 @@ def absent(store: Store, hashes: Collection[str]) -> tuple[dict[str, set[str]], 
                 try:
                     lacking = _still(repo, name, lacking, lists)
                 except Exception as error:  # each kind of remote has errors of its own
-                    silent[name] = str(error) or type(error).__name__
+                    silent[name] = explain(error).why
     except Exception as error:
-        raise Outside(f"DVC: {error}", "dvc config --list") from error
+        raise Outside(f"DVC: {explain(error).why}", "dvc config --list") from error
     found = {one: lacking & {one, *(files or ())} for one, files in lists.items() if remotes}
     return {one: missing for one, missing in found.items() if missing}, silent
 
 
 def opened(store: Store, config: Mapping[str, Any] | None = None) -> Any:
-    """DVC's repository of a store; if it is alone, without the configuration of the user and the machine."""
+    """DVC's repository of a store; if it is alone, without the configuration of the user and the machine.
+
+    Servers have a bounded time to answer: by default some are waited for a quarter of an hour.
+    """
+    repo = _opened(store, config)
+    for said in repo.config["remote"].values():
+        if str(said.get("url", "")).partition("://")[0] in ("http", "https", "s3"):
+            said.setdefault("connect_timeout", _CONNECT)
+            said.setdefault("read_timeout", _READ)
+    return repo
+
+
+def address_of(repo: Any, name: str | None) -> str:
+    """Returns the address of a remote, without secrets; empty where there is none."""
+    said = repo.config["remote"].get((name or str(repo.config["core"].get("remote", ""))).lower(), {})
+    return cleaned(str(said.get("url", "")))
+
+
+def reached(repo: Any, name: str | None, what: str, made: bool = False) -> tuple[Any, str]:
+    """Returns the objects of a remote, and its folder, where it is one.
+
+    Args:
+        name: None for the default one.
+        what: is to be done with it.
+        made: whether a folder that is not there will be made.
+
+    Raises:
+        NoFolder: it is not there, or cannot be read.
+    """
+    odb = repo.cloud.get_remote_odb(name, what)
+    fs = odb.fs
+    if fs.protocol in ("http", "https"):
+        fs.SESSION_RETRIES = _TRIES
+    elif fs.protocol == "s3":
+        fs.fs_args.setdefault("config_kwargs", {}).setdefault("retries", {"max_attempts": _TRIES - 1})
+        fs.fs.retries = _TRIES
+    if fs.protocol != "local":
+        return odb, ""
+    place = str(repo.cloud.get_remote(name).path)
+    if not made:
+        try:
+            os.listdir(place)
+        except OSError as error:
+            raise NoFolder(place, error) from error
+    return odb, place
+
+
+def _opened(store: Store, config: Mapping[str, Any] | None) -> Any:
     from dvc.config import Config
     from dvc.repo import Repo
 
@@ -133,48 +179,38 @@ def quiet() -> Iterator[None]:
 
 def _still(repo: Any, name: str, lacking: set[str], lists: dict[str, set[str] | None]) -> set[str]:
     """What is still lacking when a remote was asked; `lists` is told what only it knows of folders."""
-    held, files = _held(repo, name, lacking), set[str]()
-    odb = repo.cloud.get_remote_odb(name, "status -c")
+    if not lacking:
+        return lacking
+    odb, _ = reached(repo, name, "status -c")
+    held, files = _held(odb, lacking), set[str]()
     for one in (one for one in held if lists.get(one, held) is None):
         listed = json.loads(odb.fs.cat_file(odb.oid_to_path(one)))
         lists[one] = {str(entry["md5"]) for entry in listed}
         files.update(lists[one] or ())
-    return (lacking - held) | (files - _held(repo, name, files))
+    return (lacking - held) | (files - _held(odb, files))
 
 
-def _held(repo: Any, name: str, hashes: set[str]) -> set[str]:
+def _held(odb: Any, hashes: set[str]) -> set[str]:
     """The hashes that a remote has. Its objects are not read: DVC would delete those that are corrupt."""
     if not hashes:
         return hashes
-    odb = repo.cloud.get_remote_odb(name, "status -c")
-    if odb.fs.protocol != "local":
+    if odb.fs.protocol == "local":
+        return {one for one in hashes if os.path.isfile(odb.oid_to_path(one))}
+    if odb.fs.protocol not in ("http", "https"):
         return {*odb.oids_exist(hashes)}
-    if not os.path.isdir(place := repo.cloud.get_remote(name).path):
-        raise FileNotFoundError(f"there is no folder {place}")
-    return {one for one in hashes if os.path.isfile(odb.oid_to_path(one))}
+    # For DVC, a web server that does not answer is one that has nothing.
+    first, *others = sorted(hashes)
+    found = {first: _is_there(odb, first)}  # one that is down is asked once
+    with ThreadPoolExecutor(odb.fs.jobs) as pool:
+        found.update(zip(others, pool.map(partial(_is_there, odb), others), strict=True))
+    return {one for one, there in found.items() if there}
 
 
-def _lack(tracked: Tracked, missing: list[str], failed: Exception | None) -> str:
-    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    text = f"{tracked.by}: '{tracked.path}' needs {missing[0]}{more}, which the DVC cache does not have"
-    if failed is None:
-        return f"{text}, nor does the remote"
-    return f"{text}, and DVC cannot fetch it: {str(failed) or type(failed).__name__}"
-
-
-def _left_out(store: Store, tracked: Tracked) -> list[str]:
-    """Why DVC does not get to see an artifact's remote, where gitreg leaves it out."""
-    why = store.left_out.get((tracked.remote or "").lower())
-    if why:
-        return [why]
-    return [] if tracked.remote else list(store.left_out.values())
-
-
-def _remote_hint(error: Exception | None) -> str:
-    """What helps with a remote that did not answer as it should."""
-    if error is None or "failed to download" in str(error) or "Missing cache" in str(error):
-        return _PUSH
-    plugin = re.search(r"requires '(dvc-[a-z0-9]+)'", str(error))
-    if plugin:
-        return f"pip install {plugin[1]}"
-    return "dvc remote list shows where DVC looked; are its address and the credentials right?"
+def _is_there(odb: Any, md5: str) -> bool:
+    try:
+        odb.fs.info(odb.oid_to_path(md5))
+    except Exception as error:
+        if is_lost(error):
+            return False
+        raise
+    return True

@@ -21,6 +21,7 @@ from typing import Any
 from gitreg.errors import GitregError, Outside, Refused
 from gitreg.names import is_of_git
 from gitreg.store.remotes import quiet
+from gitreg.store.troubles import explain, is_lost
 
 _CHUNK = 8 << 20
 _LEAST = 128 << 10
@@ -182,7 +183,7 @@ def _again(function: Callable[[], Any]) -> Any:
 
 
 def _may_pass(error: Exception) -> bool:
-    if isinstance(error, (FileNotFoundError, PermissionError, GitregError)):
+    if is_lost(error) or isinstance(error, (PermissionError, GitregError)):
         return False
     names = " ".join(kind.__name__ for kind in type(error).__mro__)
     lasting = "Credentials|Profile|Config|ParamValidation|Certificate|SSL|InvalidRegion|NoRegion|TypeError"
@@ -202,12 +203,14 @@ class _outside:
         self.quiet.__exit__(kind, error, trace)
         if error is None or isinstance(error, GitregError) or not isinstance(error, Exception):
             return
-        if isinstance(error, FileNotFoundError):
+        if is_lost(error):
             raise Refused(f"there is nothing at {self.url}", "is the address right?") from error
         if isinstance(error, OSError) and error.filename and os.path.isabs(str(error.filename)):
             return  # the disk's, and not the cloud's
-        text = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
-        raise Outside(f"{self.url}: {text}", _hint(error, text)) from error
+        trouble = explain(error)
+        web = self.url.startswith(("http:", "https:"))
+        hint = trouble.hint if web else _hint(error, trouble.why)
+        raise Outside(f"{self.url}: {trouble.why}", hint) from error
 
 
 def _hint(error: Exception, text: str) -> str:
