@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import random
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitreg import folders, git, overtaken, planner
+from gitreg import folders, git, overtaken, planner, trees
 from gitreg.desired import Action
 from gitreg.errors import Outside, Refused
 from gitreg.git import objects, refs, transactions
@@ -368,12 +367,12 @@ class Applier:
             fcntl.flock(stream, fcntl.LOCK_EX)
             transactions.recover(self.root)
             folders.sweep(folder / "gitreg")
-            shutil.rmtree(self.aside, ignore_errors=True)
+            trees.remove(self.aside, ignore_errors=True)
             self.aside.mkdir()
             try:
                 yield
             finally:
-                shutil.rmtree(self.aside, ignore_errors=True)
+                trees.remove(self.aside, ignore_errors=True)
 
     @cached_property
     def aside(self) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitreg import caches, folders
+from gitreg import caches, folders, trees
 from gitreg.errors import Outside, Refused
 
 
@@ -93,7 +92,7 @@ def _entries(folder: Path) -> Iterator[Path]:
 
 def _files(entry: Path) -> Iterator[Path]:
     if entry.is_dir() and not entry.is_symlink():
-        for where, _, names in os.walk(entry):
+        for where, _, names in trees.walk(entry):
             yield from (Path(where, name) for name in names)
     else:
         yield entry

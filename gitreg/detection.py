@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from gitreg import flavors, folders, formats
+from gitreg import flavors, folders, formats, trees
 from gitreg.errors import Refused
 from gitreg.scanning import Seen, inspect_file, keep, named
 
@@ -101,9 +101,8 @@ def _walk(root: Path) -> tuple[dict[str, Path | str], bool]:
     found: dict[str, Path | str] = {}
     inside = os.path.realpath(root)
     refused: list[OSError] = []
-    for at, below, names in os.walk(root, onerror=refused.append):
-        links = [one for one in below if os.path.islink(os.path.join(at, one))]
-        for one in sorted(names + links):
+    for at, _, names in trees.walk(root, refused.append):
+        for one in sorted(names):
             path = Path(at, one)
             target = os.path.realpath(path)
             stays = os.path.commonpath([inside, target]) == inside

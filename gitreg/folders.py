@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from gitreg import trees
 from gitreg.errors import Outside, Refused
 
 ASIDE = ".gitreg-aside-"
@@ -165,16 +166,7 @@ def _lock_is_free(folder: Path) -> bool | None:
 
 def remove(folder: Path) -> None:
     """Remove a folder and what is in it, as far as it can be, if need be by opening closed folders first."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if not is_own(folder):
-        return
-    with contextlib.suppress(OSError):
-        folder.chmod(0o700)
-        for where, names, _ in os.walk(folder):
-            for name in names:
-                if is_own(Path(where, name)):
-                    os.chmod(os.path.join(where, name), 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+    trees.remove(folder, ignore_errors=True)
 
 
 def put(new: Path, destination: Path) -> None:
@@ -195,7 +187,7 @@ def put(new: Path, destination: Path) -> None:
         os.rename(destination, old)
         os.rename(new, destination)
         new = old
-    shutil.rmtree(new)
+    trees.remove(new)
 
 
 def exchange(one: Path, other: Path) -> bool:
@@ -318,7 +310,7 @@ def tree_files(folder: Path, bytecode: bool = False) -> list[str]:
     todo = [folder]
     while todo:
         current = todo.pop()
-        with os.scandir(current) as entries:
+        with _scanned(current) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(Path(entry.path))
@@ -329,3 +321,14 @@ def tree_files(folder: Path, bytecode: bool = False) -> list[str]:
                 else:
                     raise Refused(f"{entry.path} is neither a file nor a folder")
     return sorted(found)
+
+
+@contextlib.contextmanager
+def _scanned(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield entries
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise Refused(f"{str(folder)[:200]}...: its path is longer than this machine can open") from None

@@ -24,7 +24,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from gitreg import folders, memo
+from gitreg import folders, memo, trees
 from gitreg.errors import Outside, Refused
 
 HIDDEN = ".gitreg-new"
@@ -219,7 +219,7 @@ def _stamps(folder: Path) -> dict[str, memo.Stamp | None]:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a package with its modes; blocks are shared where the file system can."""
-    shutil.rmtree(target, ignore_errors=True)
+    folders.remove(target)
     target.mkdir(parents=True)
     for path in folders.tree_files(source, bytecode=True):
         to = target / path
@@ -227,5 +227,5 @@ def _copy(source: Path, target: Path) -> None:
         if not folders.can_reflink(source / path, to):
             shutil.copyfile(source / path, to)
         shutil.copymode(source / path, to)
-    for folder in [target, *(path for path in target.rglob("*") if path.is_dir())]:
+    for folder in [Path(where) for where, _, _ in trees.walk(target)]:
         folder.chmod(0o755)

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gitreg import trees
 from gitreg.errors import NotSupported, Refused
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _refuse_outside(version: Path, artifact: str) -> None:
 def _refuse_links(version: Path) -> None:
     """Raise Refused where a link in a package leads out of it."""
     inside = os.path.realpath(version) + os.sep
-    for at, below, names in os.walk(version):
+    for at, below, names in trees.walk(version):
         for name in (*below, *names):
             path = os.path.join(at, name)
             if os.path.islink(path) and not os.path.realpath(path).startswith(inside):

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from gitreg import trees
 from gitreg.errors import Refused
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -127,7 +128,7 @@ def remove(root: Path, path: str | Path) -> None:
     try:
         with _folder(root, parts[:-1], make=False) as folder:
             if stat.S_ISDIR(os.lstat(parts[-1], dir_fd=folder).st_mode):
-                shutil.rmtree(root.joinpath(*parts))
+                trees.remove(parts[-1], dir_fd=folder)
             else:
                 os.unlink(parts[-1], dir_fd=folder)
     except FileNotFoundError:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -29,7 +28,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gitreg import caches, folders, installers, isolation, printed
+from gitreg import caches, folders, installers, isolation, printed, trees
 from gitreg.errors import Outside, Refused, Usage
 from gitreg.requirements import Requirement, mistakes, parsed
 
@@ -181,7 +180,7 @@ class Environments:
         shown = ", ".join(wanted.lines)
         self.tell(f"making the environment of {wanted.model}, once: {shown[:200]}")
         began = time.monotonic()
-        shutil.rmtree(home, ignore_errors=True)  # what was left by who was killed
+        trees.remove(home, ignore_errors=True)  # what was left by who was killed
         place = home / os.urandom(6).hex()
         try:
             place.mkdir(parents=True)
@@ -193,7 +192,7 @@ class Environments:
             text = json.dumps({**said, "layout": _LAYOUT, "folder": place.name, "requires": wanted.lines})
             folders.replace(home / _COMPLETE, text.encode())
         except BaseException as error:
-            shutil.rmtree(place, ignore_errors=True)
+            trees.remove(place, ignore_errors=True)
             if isinstance(error, Refused):
                 raise Refused(
                     f"{wanted.model}: its requirements cannot be installed: {error.message}"

@@ -178,6 +178,9 @@ def _failed(error: Exception) -> int:
         where = f"{error.filename}: " if error.filename else ""
         output.say(f"error: {where}{error.strerror}", err=True)
         return 4
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # wherever it came from: no defect
+        output.say(f"error: {str(error.filename)[:200]}...: {error.strerror}", err=True)
+        return 1
     _report_defect()
     return 3
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitreg import folders, git, planner
+from gitreg import folders, git, planner, trees
 from gitreg.desired import Action
 from gitreg.errors import GitregError
 from gitreg.fsck.cures import quoted
@@ -118,7 +117,7 @@ def leftovers(registry: Registry, at: Tip | None) -> Iterator[Finding]:
 def _old_locks(folder: Path) -> Iterator[Path]:
     limit = time.time() - _OLD
     places = [folder / "packed-refs.lock"]
-    for base, _, names in os.walk(folder / "refs"):
+    for base, _, names in trees.walk(folder / "refs"):
         places += [Path(base, name) for name in names if name.endswith(".lock")]
     for place in places:
         try:

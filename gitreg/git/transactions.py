@@ -19,6 +19,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from gitreg import trees
 from gitreg.errors import GitregError, Outside, Refused
 from gitreg.git import client, git_folder, must, run
 from gitreg.git.objects import ids
@@ -189,7 +190,7 @@ def _end_locks(folder: Path, stream: FileIO) -> None:
     since = os.fstat(stream.fileno()).st_mtime_ns
     locks: set[Path] = set()
     for name in (line[1] for line in words if len(line) > 1):
-        locks |= {*(folder / name).rglob("*.lock")} if name.endswith("/") else {folder / f"{name}.lock"}
+        locks |= {*_locks_in(folder / name)} if name.endswith("/") else {folder / f"{name}.lock"}
         locks |= {folder / "packed-refs.new"} if name == "packed-refs" else set()
         if name.startswith("refs/heads/"):  # the branch that is checked out, here or in another work tree
             locks |= {folder / "HEAD.lock", *folder.glob("worktrees/*/HEAD.lock")}
@@ -198,6 +199,11 @@ def _end_locks(folder: Path, stream: FileIO) -> None:
         time.sleep(1)  # whoever took one of these just now is done with it by then
     for lock in (lock for lock, one in held.items() if _stamp(lock) == one):
         lock.unlink(missing_ok=True)
+
+
+def _locks_in(folder: Path) -> Iterator[Path]:
+    for where, _, names in trees.walk(folder):
+        yield from (Path(where, name) for name in names if name.endswith(".lock"))
 
 
 def _finish(root: Path, stream: FileIO) -> None:

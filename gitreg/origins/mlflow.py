@@ -33,7 +33,7 @@ _OWN = "mlflow."
 
 def matches(text: str) -> bool:
     """Whether a SOURCE is an MLflow model."""
-    return text.startswith(_URIS) or (absolute(text) / mlmodel.FILE).is_file()
+    return text.startswith(_URIS) or os.path.isfile(absolute(text) / mlmodel.FILE)
 
 
 def bring(desk: Desk, text: str) -> Brought:
@@ -181,8 +181,9 @@ def _data(one: Mapping[str, str]) -> dict[str, str] | None:
     """A data set that a run has read, with its address where that is one."""
     try:
         source = json.loads(one["source"])
-    except ValueError:
-        source = {}
+    except (ValueError, RecursionError):
+        source = None
+    source = source if isinstance(source, Mapping) else {}
     address = source.get("uri") or source.get("url") or source.get("path")
     entry = {"name": cleaned(one["name"]), "version": one["digest"]}
     return entry | ({"url": cleaned(address)} if isinstance(address, str) and "://" in address else {})

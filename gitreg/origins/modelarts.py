@@ -8,11 +8,13 @@ https://support.huaweicloud.com/intl/en-us/usermanual-standard-modelarts/inferen
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from gitreg import builder, detection, folders
+from gitreg import builder, detection, folders, treefiles
+from gitreg.datafiles import values_of
 from gitreg.errors import Refused
 from gitreg.origins.desk import Brought, Desk, absolute
 
@@ -36,7 +38,7 @@ _NUMBERS = {"number": "float", "integer": "long", "string": "string", "boolean":
 def matches(text: str) -> bool:
     """Whether a SOURCE is a folder with such a configuration."""
     folder = absolute(text)
-    return folder.is_dir() and (folder / _CONFIG).is_file() and _is_config(folder / _CONFIG)
+    return os.path.isfile(folder / _CONFIG) and _is_config(folder / _CONFIG)
 
 
 def _is_config(file: Path) -> bool:
@@ -58,10 +60,7 @@ def bring(desk: Desk, text: str) -> Brought:
         Refused: it has no files of a model.
     """
     origin = absolute(text)
-    try:
-        said = json.loads((origin / _CONFIG).read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise Refused(f"{text}/{_CONFIG} is not JSON: {error}") from error
+    said = configuration(origin / _CONFIG, f"{text}/{_CONFIG}")
     own = [name for name in folders.tree_files(origin) if "/" not in name and name.endswith(".py")]
     left = [origin / name for name in [_CONFIG, *own]]
     brought = Brought(fields=_fields(said), taken=[origin], made_elsewhere=True)
@@ -81,6 +80,18 @@ def bring(desk: Desk, text: str) -> Brought:
         brought.fields.setdefault("serving", {})["code"] = "service"
     brought.todo += _unsaid(said, brought.fields)
     return brought
+
+
+def configuration(file: Path, name: str) -> Mapping[str, Any]:
+    """Returns what a configuration says.
+
+    Args:
+        name: what problems call it.
+
+    Raises:
+        InvalidFiles: it is no JSON, or no mapping.
+    """
+    return values_of(treefiles.follow(file, name, _MOST), name)
 
 
 def _artifact(desk: Desk, origin: Path, files: list[str], left: list[Path]) -> Path:
@@ -203,9 +214,8 @@ def _tensor(said: Any) -> dict[str, Any] | None:
         shape.append(least if isinstance(least, int) and least == most and least > 0 else -1)
         said = said.get("items")
         said = said[0] if _is_list(said) and said and all(one == said[0] for one in said) else said
-    if not isinstance(said, Mapping) or said.get("type") not in _NUMBERS:
-        return None
-    return {"data_type": _NUMBERS[str(said["type"])], "shape": shape or [1]}
+    kind = _NUMBERS.get(str(said.get("type"))) if isinstance(said, Mapping) else None
+    return {"data_type": kind, "shape": shape or [1]} if kind else None
 
 
 def _unsaid(said: Mapping[str, Any], fields: Mapping[str, Any]) -> Iterator[str]:
@@ -217,7 +227,8 @@ def _unsaid(said: Mapping[str, Any], fields: Mapping[str, Any]) -> Iterator[str]
         yield f"the model type {said['model_type']!r} is none of gitreg's: declare the type"
     if isinstance(said.get("swr_location"), str) and "image" not in fields:
         yield f"pin the image {said['swr_location']} by its digest, and declare it as image"
-    installers = said.get("dependencies")
-    other = {str(g.get("installer")) for g in installers or () if isinstance(g, Mapping)} - {"pip"}
+    groups = said.get("dependencies")
+    installers = [g.get("installer") for g in groups if isinstance(g, Mapping)] if _is_list(groups) else []
+    other = {str(one) for one in installers} - {"pip"}
     if other:
         yield f"dependencies of {', '.join(sorted(other))} are not carried over"
