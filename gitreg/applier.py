@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitreg import folders, git, overtaken, planner, trees
+from gitreg import folders, git, keeping, overtaken, planner, trees
 from gitreg.desired import Action
 from gitreg.errors import Outside, Refused
 from gitreg.git import objects, refs, transactions
@@ -362,13 +362,12 @@ class Applier:
         """One transaction at a time in this repository; what a killed one left is cleared away first."""
         folder = git.git_folder(self.root)
         assert folder
-        (folder / "gitreg").mkdir(exist_ok=True)
-        with open(folder / "gitreg" / "lock", "a") as stream:
+        with open(keeping.opened(keeping.folder(folder / "gitreg") / "lock"), "a") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             transactions.recover(self.root)
             folders.sweep(folder / "gitreg")
             trees.remove(self.aside, ignore_errors=True)
-            self.aside.mkdir()
+            keeping.folder(self.aside)
             try:
                 yield
             finally:

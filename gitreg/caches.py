@@ -5,6 +5,7 @@ Everything in it can be deleted at any time. Code from it is run, so nobody else
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from gitreg import keeping
 from gitreg.errors import Outside, Refused
 
 # What is kept: a folder, and what it holds for a user.
@@ -47,17 +49,26 @@ def place(name: str) -> Path:
     try:
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         mode = cache.stat().st_mode
+        if not cache.is_symlink():
+            keeping.mended(cache)
         _tag(cache)
-        (cache / name).mkdir(exist_ok=True)
     except OSError as error:
-        raise Outside(
-            f"the cache {cache}: {error.strerror}", "set GITREG_CACHE to a folder of your own"
-        ) from None
+        why = "is no folder" if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP) else error.strerror
+        raise Outside(f"the cache {cache}: {why}", "set GITREG_CACHE to a folder of your own") from None
     if mode & stat.S_IWOTH:
         raise Refused(
             f"everybody may write to the cache {cache}, and code in it is run", f"chmod o-w {cache}"
         )
-    return cache / name
+    return keeping.folder(cache / name)
+
+
+def entry(name: str, key: str) -> Path:
+    """The place of a folder in one of the folders of the cache; what is there is a folder, and no link.
+
+    Raises:
+        Refused, Outside: as of `place`; or it is neither, and stays.
+    """
+    return keeping.mended(place(name) / key)
 
 
 def _tag(cache: Path) -> None:
@@ -92,8 +103,11 @@ def locked(file: Path, seconds: float, shared: bool = False) -> Iterator[bool]:
 
     Yields:
         Whether it is held.
+
+    Raises:
+        Outside: something that is no file is there, or it cannot be opened.
     """
-    with open(file, "a") as stream:
+    with open(keeping.opened(file), "a") as stream:
         until = time.monotonic() + seconds
         while True:
             try:

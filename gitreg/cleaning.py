@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitreg import caches, folders, trees
+from gitreg import caches, folders, keeping, trees
 from gitreg.errors import Outside, Refused
 
 
@@ -59,17 +60,22 @@ def clear() -> list[Kept]:
             "GITREG_CACHE says which folder it is",
         )
     with ExitStack() as held:
+        for name in caches.FOLDERS:
+            keeping.mended(top / name)
         for lock in sorted([*top.glob("locks/*.lock"), *top.glob("clones/*.lock")]):
             if not held.enter_context(caches.locked(lock, 0)):
                 raise _busy()
-        if any(not folders.is_dead(one) for one in top.glob(f"*/{folders.ASIDE}*")):
+        if any(folders.is_held(one) for one in top.glob(f"*/{folders.ASIDE}*")):
             raise _busy()
         before = kept()
         with folders.aside(top) as bin_:
             for name in caches.FOLDERS:
                 (bin_ / name).mkdir()
                 for entry in _entries(top / name):
-                    entry.rename(bin_ / name / entry.name)
+                    if entry.is_dir():
+                        keeping.mended(entry)  # only who may write into a folder can move it
+                    if os.path.lexists(entry):
+                        entry.rename(bin_ / name / entry.name)
     return before
 
 

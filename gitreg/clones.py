@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from gitreg import caches, git
+from gitreg import caches, git, keeping
 from gitreg.addresses import Address
 from gitreg.errors import GitregError, Outside
 from gitreg.git import clones, discovery
@@ -48,7 +48,7 @@ def opened(address: Address, offline: bool | None = None) -> Clone:
     Raises:
         Outside: the remote cannot be reached, and there is no clone.
     """
-    folder = caches.place("clones") / f"{address.key}.git"
+    folder = caches.entry("clones", f"{address.key}.git")
     discovery.CLONES.add(folder)
     if caches.is_offline(offline):
         git.SEALED.add(folder)
@@ -101,7 +101,7 @@ def _fetch(address: Address, folder: Path) -> None:
         warnings.warn(
             f"{address.shown}: the tag {tag} was moved, which no registry does", stacklevel=_caller()
         )
-    (folder / _FETCHED).touch()
+    keeping.file(folder / _FETCHED).touch()
     os.utime(folder / _FETCHED, (began, began))
 
 

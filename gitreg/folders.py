@@ -113,6 +113,11 @@ def sweep(beside: Path) -> None:
     _sweep(beside, _STARTING, ASIDE)
 
 
+def sweep_temporary() -> None:
+    """Remove what killed processes of this user left below `$TMPDIR`."""
+    _sweep(Path(tempfile.gettempdir()), _TEMPORARY_STARTING, TEMPORARY)
+
+
 def _sweep(beside: Path, starting: str, name: str) -> None:
     """Remove what killed processes of this user left; others may write beside it, and names prove nothing."""
     for folder in beside.glob(f"{name}*"):

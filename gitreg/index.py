@@ -22,6 +22,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from gitreg import keeping
+from gitreg.errors import Outside
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS seen (oid TEXT PRIMARY KEY, body TEXT, crc INTEGER) WITHOUT ROWID;
@@ -83,7 +86,7 @@ class Index:
         if self.file is None:
             self.connection = sqlite3.connect(":memory:", isolation_level=None)
         else:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+            keeping.database(self.file)
             self._lock = _locked(self.file.with_suffix(".lock"), fcntl.LOCK_SH)
             self.connection = sqlite3.connect(self.file, timeout=_PATIENCE, isolation_level=None)
             self.connection.execute("PRAGMA journal_mode = WAL")
@@ -379,7 +382,10 @@ def _hold(crc: Any, *parts: Any) -> None:
 
 def _locked(file: Path, how: int) -> IO[str]:
     """A lock, held until the file is closed; waited for a while."""
-    stream = open(file, "a")  # noqa: SIM115
+    try:
+        stream = open(keeping.opened(file), "a")  # noqa: SIM115
+    except Outside as error:
+        raise OSError(error.message) from None
     end = time.monotonic() + _PATIENCE
     while True:
         try:

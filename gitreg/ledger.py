@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from gitreg import keeping
+
 FILE = "ledger.sqlite"
 _TABLE = "CREATE TABLE IF NOT EXISTS seen (name TEXT PRIMARY KEY, oid TEXT, shared INTEGER) WITHOUT ROWID"
 
@@ -61,7 +63,7 @@ class Ledger:
 
     def seen(self) -> dict[str, Seen]:
         """Every tag that was ever noted, by name."""
-        if not self.file.is_file():
+        if not self.file.is_file() or self.file.parent.is_symlink() or self.file.is_symlink():
             return {}
         found = self._use(lambda c: c.execute("SELECT name, oid, shared FROM seen").fetchall())
         return {name: Seen(oid, bool(shared)) for name, oid, shared in found or ()}
@@ -102,7 +104,7 @@ class Ledger:
     def _use(self, action: Callable[[sqlite3.Connection], T]) -> T | None:
         """Act in a transaction. A ledger that cannot be used is empty, and says so."""
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+            keeping.database(self.file)
             with contextlib.closing(sqlite3.connect(self.file, timeout=10)) as connection, connection:
                 connection.execute(_TABLE)
                 return action(connection)

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gitreg import keeping
+
 Stamp = list[int]
 Stamps = dict[str, "Stamp | None"]
 # Two writes within one tick of the kernel's clock have one time stamp; ticks last up to 10 ms.
@@ -130,7 +132,7 @@ class Memo:
     def _connect(self) -> sqlite3.Connection | None:
         if self._open is None and self.file is not None:
             try:
-                self.file.parent.mkdir(parents=True, exist_ok=True)
+                keeping.database(self.file)
             except OSError:
                 return None
             self._open = sqlite3.connect(self.file, timeout=10, check_same_thread=False)

@@ -210,7 +210,7 @@ def laid(registry: Registry, commit: str, place: Path, model: str | None) -> Reg
     other.memo = memo.Memo(None, "")
     source = registry.place.folder / registry.prefix if registry.place.folder else None
     config, why = registry.snapshot(commit).dvc_config()
-    left = dvcsettings.settle(other.root, config, caches.place("artifacts") / registry.place.key, source)
+    left = dvcsettings.settle(other.root, config, caches.entry("artifacts", registry.place.key), source)
     return _alone(other, registry, left, why)
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitreg import caches, git, history, ownership
+from gitreg import caches, git, history, keeping, ownership
 from gitreg.errors import Outside, Refused
 from gitreg.git import objects, refs
 from gitreg.recorded import ModelRecord, Tag, Version, uncollected
@@ -170,9 +170,10 @@ class Repository:
         from gitreg import folders
 
         folders.sweep(self._beside)
+        folders.sweep_temporary()
 
     @property
     def _beside(self) -> Path:
         if self.bare:
             return caches.place("scratch")
-        return self.git_folder / "gitreg" if self.git_folder else self.root
+        return keeping.mended(self.git_folder / "gitreg") if self.git_folder else self.root

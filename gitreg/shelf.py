@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import caches
+from gitreg import caches, keeping
 from gitreg.errors import Outside, Refused
 from gitreg.recorded import ModelRecord, Version
 
@@ -67,7 +67,9 @@ def find(repository: Repository, version: Version) -> Entry | None:
         said = json.loads(file.read_bytes())
         if said["layout"] != _LAYOUT:
             return None
-        entry = Entry(caches.place("packages") / said["package"], said["known"])
+        entry = Entry(caches.place("packages") / os.path.basename(said["package"]), said["known"])
+        if entry.package.is_symlink():  # it is not read where that leads, and made anew
+            return None
         if _stamps(entry.package, said["files"]) == said["files"]:
             return entry
     except (OSError, ValueError, KeyError, TypeError):
@@ -155,7 +157,7 @@ def _made(registry: Registry, model: ModelRecord, version: Version) -> Entry:
         known = _describe(there, model, version, number, record)
         known["class"] = parts.entry
         known["content"] = content_data(parts)
-        target = packages / str(record["record"]).removeprefix("sha256:")
+        target = caches.entry("packages", str(record["record"]).removeprefix("sha256:"))
         folders.put(new / "package", target)
     entry = Entry(target, known)
     _note(_file(registry, version), entry, record)
@@ -212,7 +214,7 @@ def _key(repository: Repository, version: Version) -> str:
 
 
 def _file(repository: Repository, version: Version) -> Path:
-    return caches.place("versions") / f"{_key(repository, version)}.json"
+    return keeping.file(caches.place("versions") / f"{_key(repository, version)}.json")
 
 
 def _note(file: Path, entry: Entry, record: dict[str, Any]) -> None:

@@ -145,7 +145,7 @@ class Environments:
     @contextmanager
     def _held(self, wanted: _Wanted) -> Iterator[isolation.Python]:
         """An environment that is there, or is made; nobody deletes it while the block lasts."""
-        home = caches.place("environments") / wanted.digest
+        home = caches.entry("environments", wanted.digest)
         while True:
             with self._locked(wanted, shared=True):
                 if python := _believed(home, wanted.digest):
@@ -157,7 +157,7 @@ class Environments:
                     "once with a network",
                 )
             with self._locked(wanted):
-                if _believed(home, wanted.digest) is None:
+                if _believed(caches.entry("environments", wanted.digest), wanted.digest) is None:
                     self._make(home, wanted)
 
     @contextmanager

@@ -19,7 +19,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from gitreg import trees
+from gitreg import keeping, trees
 from gitreg.errors import GitregError, Outside, Refused
 from gitreg.git import client, git_folder, must, run
 from gitreg.git.objects import ids
@@ -90,8 +90,8 @@ def journal(root: Path, lines: Sequence[str]) -> Iterator[FileIO]:
     """
     folder = git_folder(root)
     assert folder
-    (folder / "gitreg").mkdir(exist_ok=True)
-    with open(folder / "gitreg" / "transaction", "a+b", buffering=0) as stream:
+    journal = keeping.folder(folder / "gitreg") / "transaction"
+    with open(keeping.opened(journal, os.O_RDWR), "a+b", buffering=0) as stream:
         _take(stream)
         _end_locks(folder, stream)
         _finish(root, stream)
@@ -149,7 +149,7 @@ def add(top: Path, paths: Sequence[str], aside: Path) -> None:
     index = Path(must(top, ["rev-parse", "--path-format=absolute", "--git-path", "index"]))
     lock, mine = index.with_name("index.lock"), folder / "gitreg" / _INDEX_LOCK
     command = ["add", "--all", "--", *(f":(literal){path}" for path in paths)]
-    mine.touch()
+    os.close(keeping.opened(mine))
     for attempt in range(_TRIES):
         try:
             os.link(mine, lock)
