@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from gitreg import flavors, folders, isolation, live, memo, printed, references
 from gitreg.declared import CUSTOM_PYTHON, Artifact, Contents, Link
 from gitreg.documents import own_yaml
+from gitreg.elements import canonical
 from gitreg.errors import ModelFailed, NotSupported, Refused
 from gitreg.model import DataType, ModelSchema
 from gitreg.packages import RECORD, Parts, contents_of, is_native, record_digest, record_of, record_path
-from gitreg.schema import canonical, rows
+from gitreg.schema import rows
 
 if TYPE_CHECKING:
     from gitreg.schema import Array, Sample

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gitreg.elements import array_of, canonical
 from gitreg.errors import Refused, Usage
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.names import did_you_mean
-from gitreg.schema import aliases, array_of, canonical
+from gitreg.schema import aliases
 
 if TYPE_CHECKING:
     from gitreg.schema import Array

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from gitreg import builder, detection, documents, flavors, mlmodel, source
 from gitreg.datafiles import plain_samples, read_text
 from gitreg.declared import CUSTOM_PYTHON, Artifact, Batching
+from gitreg.elements import array_of
 from gitreg.errors import GitregError, InvalidFiles, Outside, Refused
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.names import input_name
 from gitreg.packages import Parts
-from gitreg.schema import array_of, infer_schema, single
+from gitreg.schema import infer_schema, single
 
 if TYPE_CHECKING:
     from gitreg.registry import Registry

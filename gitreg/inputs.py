@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gitreg.elements import array_of, canonical, inexact
 from gitreg.errors import Refused
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.names import did_you_mean
-from gitreg.schema import aliases, array_of, canonical, single
+from gitreg.schema import aliases, single
 
 if TYPE_CHECKING:
     from gitreg.schema import Array
@@ -166,8 +167,9 @@ def _cast(item: ModelSchemaItem, array: Array) -> Array:
     kind, into = array.dtype.kind, wanted.kind
     if kind == "O":
         return array_of(item, array.tolist())
-    if (into in "iu" and kind in "iu") or (into == "f" and kind in "iu"):
-        if beyond := _beyond(array, wanted):
+    if kind in "iu" and into in "iuf":
+        beyond = inexact(array, wanted) if into == "f" else _beyond(array, wanted)
+        if beyond is not None:
             raise ValueError(
                 f"expected {item.describe()}, got {came(array)} with {beyond}, which it cannot hold"
             )
@@ -178,16 +180,12 @@ def _cast(item: ModelSchemaItem, array: Array) -> Array:
 
 
 def _beyond(array: Array, wanted: Any) -> int | None:
-    """A whole number that a type does not hold exactly, if there is one."""
+    """A whole number that a type of whole numbers does not hold, if there is one."""
     import numpy as np
 
     if not array.size:
         return None
-    if wanted.kind == "f":
-        high = 2 ** (np.finfo(wanted).nmant + 1)
-        low = -high
-    else:
-        low, high = int(np.iinfo(wanted).min), int(np.iinfo(wanted).max)
+    low, high = int(np.iinfo(wanted).min), int(np.iinfo(wanted).max)
     least, most = int(array.min()), int(array.max())
     return least if least < low else most if most > high else None
 

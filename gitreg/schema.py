@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from gitreg.elements import array_of
 from gitreg.errors import Refused
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.names import input_name
@@ -62,159 +61,6 @@ def schema_of(data: Mapping[str, Any]) -> ModelSchema:
     return ModelSchema(items("input_schema"), items("output_schema"))
 
 
-def array_of(item: ModelSchemaItem, value: Any) -> Array:
-    """Read one array of plain data (numbers, strings, nested lists) as an item declares it.
-
-    Only what loses nothing is converted: whole numbers within range, whole numbers to floats.
-
-    Raises:
-        ValueError: what came and what was expected. The shape is not judged here.
-    """
-    import numpy as np
-
-    kind = item.data_type
-    if kind is DataType.STRING:
-        return _strings(value)
-    try:
-        plain = np.asarray(value)
-    except (ValueError, OverflowError):
-        raise ValueError(f"expected {item.describe()}, got rows of different lengths") from None
-    if plain.size == 0 and plain.dtype.kind == "f":
-        return plain.astype(kind.dtype)
-    fits = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}[kind.dtype.kind]
-    if plain.dtype.kind not in fits:
-        raise ValueError(f"expected {item.describe()}, got {_came(plain)}")
-    if plain.dtype.kind in "iuf" and isinstance(value, list) and _holds_boolean(value):
-        raise ValueError(f"expected {item.describe()}, got booleans among numbers")
-    with np.errstate(over="ignore"):
-        array = plain.astype(kind.dtype)
-    if plain.size and (lost := _out_of_range(plain, array)):
-        raise ValueError(f"expected {item.describe()}, got {lost}")
-    return array
-
-
-def _holds_boolean(value: list[Any]) -> bool:
-    """Whether there is a boolean below, which NumPy would read as 0 or 1."""
-    todo: list[Any] = [value]
-    while todo:
-        for one in todo.pop():
-            if isinstance(one, list):
-                todo.append(one)
-            elif isinstance(one, bool):
-                return True
-    return False
-
-
-def _out_of_range(plain: Array, array: Array) -> str | None:
-    """The value that a type cannot hold, if there is one."""
-    import numpy as np
-
-    if array.dtype.kind in "iu":
-        info = np.iinfo(array.dtype)
-        low, high = int(plain.min()), int(plain.max())
-        if info.min <= low and high <= info.max:
-            return None
-        return f"{low if low < info.min else high}, out of its range [{info.min}, {info.max}]"
-    if array.dtype.kind == "f" and plain.dtype.kind in "iuf":
-        lost = np.isinf(array) & ~np.isinf(plain)
-        if lost.any():
-            return f"{plain[lost].ravel()[0]}, out of its range"
-    return None
-
-
-def _came(plain: Array) -> str:
-    """What came, for a person; NumPy keeps as objects what it cannot put into one array."""
-    if plain.dtype.kind == "O":
-        elements = plain.ravel().tolist()
-        if any(isinstance(e, (list, tuple)) for e in elements):
-            return "rows of different lengths"
-        if any(isinstance(e, int) and abs(e) >= 1 << 63 for e in elements):
-            return (
-                f"{next(e for e in elements if isinstance(e, int) and abs(e) >= 1 << 63)}, out of its range"
-            )
-        odd = next((e for e in elements if not isinstance(e, (int, float))), None)
-        return "nothing (null)" if odd is None else f"a {type(odd).__name__}"
-    words = {"U": "strings", "S": "strings", "b": "booleans", "f": "floats", "i": "integers", "u": "integers"}
-    return f"{words.get(plain.dtype.kind, plain.dtype.name)} of shape {list(plain.shape)}"
-
-
-def _strings(value: Any) -> Array:
-    import numpy as np
-
-    shape: list[int] = []
-    level = value
-    while isinstance(level, (list, tuple)):
-        shape.append(len(level))
-        level = level[0] if level else None
-    flat = list(_flatten(value, shape))
-    array = np.empty(len(flat), dtype=object)
-    array[:] = [_bytes(element) for element in flat]
-    return array.reshape(shape)
-
-
-def _flatten(value: Any, shape: list[int]) -> Iterator[Any]:
-    if not shape:
-        yield value
-        return
-    if not isinstance(value, (list, tuple)) or len(value) != shape[0]:
-        raise ValueError("expected strings in rows of one length")
-    for one in value:
-        yield from _flatten(one, shape[1:])
-
-
-def _bytes(element: Any) -> bytes:
-    """A string as bytes; `{base64: ...}` writes bytes that are not UTF-8."""
-    if isinstance(element, bytes):
-        return element
-    if isinstance(element, str):
-        return element.encode("utf-8", "surrogateescape")
-    if isinstance(element, Mapping) and list(element) == ["base64"]:
-        try:
-            return base64.b64decode(element["base64"], validate=True)
-        except (binascii.Error, TypeError, ValueError):
-            raise ValueError(f"{element['base64']!r} is not base64") from None
-    raise ValueError(f"expected a string, got {type(element).__name__}")
-
-
-def canonical(item: ModelSchemaItem, array: Array) -> Array:
-    """An array as models receive it: strings as an object array of bytes, the rest C-contiguous."""
-    import numpy as np
-
-    if item.data_type is DataType.STRING:
-        flat = np.empty(array.size, dtype=object)
-        flat[:] = [_bytes(e) for e in array.ravel().tolist()]
-        return flat.reshape(array.shape)
-    return np.ascontiguousarray(array) if array.ndim else array
-
-
-def plain(array: Array) -> Any:
-    """An array as nested lists of Python values that read back to the same array.
-
-    float32 values are written in their own shortest form (0.1, not 0.10000000149011612).
-    """
-    import numpy as np
-
-    if array.dtype == np.float32:
-        flat = [float(str(v)) for v in array.ravel()]
-        return np.array(flat, dtype=object).reshape(array.shape).tolist() if array.size else array.tolist()
-    if array.dtype.kind in "OS":
-        return _map(array.tolist(), _text)
-    return array.tolist()
-
-
-def _text(element: Any) -> Any:
-    if not isinstance(element, bytes):
-        return element
-    try:
-        return element.decode()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(element).decode()}
-
-
-def _map(value: Any, change: Any) -> Any:
-    return [_map(v, change) for v in value] if isinstance(value, list) else change(value)
-
-
 def aliases(schema: ModelSchema, names: Iterable[Any]) -> dict[Any, str]:
     """name that came -> the input that it means, for columns whose names no input can have."""
     came = [*names]
@@ -239,12 +85,14 @@ def read_sample(schema: ModelSchema, said: Any, custom: bool) -> tuple[Sample, l
 
     Returns:
         The sample's arrays, and (input name, mistake) for each mistake; a name is empty when the
-        sample as a whole is meant.
+        sample as a whole is meant. An input that is null is not sent.
     """
     if not isinstance(said, Mapping):
         return {}, [("", f"expected a mapping of input name to array, got {type(said).__name__}")]
     meant = aliases(schema, said)
     said = {meant.get(name, name): value for name, value in said.items()}
+    known = {item.name for item in schema.input_schema}
+    said = {name: value for name, value in said.items() if value is not None or name not in known}
     mistakes: list[tuple[str, str]] = []
     sample: Sample = {}
     for item in schema.input_schema:

@@ -23,8 +23,9 @@ import gitreg
 from gitreg import server
 from gitreg.datafiles import read_samples
 from gitreg.declared import Manifest
+from gitreg.elements import canonical
 from gitreg.errors import GitregError
-from gitreg.schema import canonical, rows
+from gitreg.schema import rows
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"

@@ -236,7 +236,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "an object for a string": (
         {"x": X, "country": np.array([None], object)},
-        r"country: expected a string, got NoneType",
+        r"country: expected a string, got nothing",
     ),
     "strings": ({"x": ["a", "b", "c"]}, r"x: expected float \[3\], got strings"),
     "complex": ({"x": X.astype(complex)}, r"x: expected float \[3\], got complex128 \[3\]"),

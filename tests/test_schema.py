@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gitreg.elements import array_of, canonical, plain
 from gitreg.errors import Refused
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.schema import (
-    array_of,
-    canonical,
     infer_schema,
     is_batch,
-    plain,
     read_sample,
     rows,
     sample_mistakes,
@@ -72,20 +72,44 @@ def test_plain_data_becomes_an_array_of_the_declared_type(kind: str, said: Any, 
         ("long", [2**64], "out of its range"),
         ("float", [1e300], "out of its range"),
         ("int", [1.0], "expected int [1], got floats of shape [1]"),
-        ("int", [1, 2.5], "expected int [1], got floats of shape [2]"),
+        ("int", [1, 2.5], "expected int [1], got a float at [1]"),
+        ("float", [123456789], "got 123456789 at [0], which it cannot hold exactly; 123456789.0 would be"),
+        ("float", 123456789, "expected float [1], got 123456789, which it cannot hold exactly"),
+        ("float", [[0.5, 1], [2.5, 123456789]], "got 123456789 at [1][1], which"),
+        ("float", (1, -16777217), "got -16777217 at [1], which"),
+        ("float", [np.int64(123456789)], "got 123456789 at [0], which"),
+        ("float", [np.array([1, 123456789])], "got 123456789 at [0], which"),
+        ("float", np.array([1, 123456789]), "got 123456789, which"),
+        ("double", [2**53 + 1], "got 9007199254740993 at [0], which"),
+        ("long", (True, 2), "got a boolean at [0], among numbers"),
+        ("long", [np.True_, 2], "got a boolean at [0], among numbers"),
+        ("long", [np.True_], "expected long [1], got booleans of shape [1]"),
+        ("double", [[1, 2], [np.array(True), 3]], "got a boolean at [1][0], among numbers"),
+        ("long", ["a", 1], "expected long [1], got a string at [0]"),
+        ("float", ["a", True], "expected float [1], got strings of shape [2]"),
+        ("boolean", [True, 2], "expected boolean [1], got an integer at [1]"),
+        ("float", [1, None, 2], "expected float [1], got nothing (null) at [1]"),
+        ("long", [[1, 2], [3, None]], "got nothing (null) at [1][1]"),
+        ("long", [1, 2**70], "got 1180591620717411303424, out of its range, at [1]"),
+        ("string", ["a", None], "expected a string, got nothing (null) at [1]"),
+        (
+            "string",
+            [["a"], ["\ud800"]],
+            "expected a string, got one with U+D800, half of a character at [1][0]",
+        ),
         ("int", [True], "expected int [1], got booleans of shape [1]"),
-        ("int", [1, True], "booleans"),
-        ("float", [0.5, True], "booleans"),
+        ("int", [1, True], "got a boolean at [1], among numbers"),
+        ("float", [0.5, True], "got a boolean at [1], among numbers"),
         ("boolean", [1], "expected boolean [1], got integers of shape [1]"),
         ("double", ["1"], "expected double [1], got strings of shape [1]"),
         ("float", [[1, 2], [3]], "expected float [1], got rows of different lengths"),
         ("float", [1, [2]], "expected float [1], got rows of different lengths"),
-        ("string", [1], "expected a string, got int"),
+        ("string", [1], "expected a string, got an integer at [0]"),
         ("string", [["a"], ["b", "c"]], "expected strings in rows of one length"),
         ("string", [["a"], "b"], "expected strings in rows of one length"),
         ("string", [{"base64": "!"}], "'!' is not base64"),
         ("string", [{"base64": 5}], "5 is not base64"),
-        ("string", [{"base65": "aGk="}], "expected a string, got dict"),
+        ("string", [{"base65": "aGk="}], "expected a string, got a dict at [0]"),
     ],
 )
 def test_what_would_lose_something_is_refused(kind: str, said: Any, told: str) -> None:
@@ -99,6 +123,31 @@ def test_what_is_no_array_of_numbers_is_not_called_rows_of_different_lengths(sai
     with pytest.raises(ValueError) as caught:
         array_of(item("long"), said)
     assert "rows of different lengths" not in str(caught.value)
+
+
+@pytest.mark.parametrize("said", [2**24, 2**25, 100_000_000, -(2**31), 0, -(2**63), 2**63])
+def test_whole_numbers_that_a_float_holds_are_floats(said: int) -> None:
+    for each in (said, [said], [said, 0.5], np.array([said])):
+        assert array_of(item("float"), each).ravel()[0] == said
+
+
+@given(st.lists(st.integers(-(2**63), 2**64 - 1), min_size=1), st.sampled_from(["float", "double"]))
+def test_no_whole_number_is_changed(said: list[int], kind: str) -> None:
+    exact = [int(item(kind).data_type.dtype.type(one)) == one for one in said]
+    try:
+        assert [int(one) for one in array_of(item(kind), said)] == said
+    except ValueError as error:
+        assert not all(exact), error
+        assert f"got {said[exact.index(False)]} at [{exact.index(False)}], which" in str(error)
+    else:
+        assert all(exact)
+
+
+def test_an_optional_input_that_is_null_is_not_sent() -> None:
+    assert set(read_sample(SCHEMA, {"x": [1, 2], "note": None}, False)[0]) == {"x"}
+    assert read_sample(SCHEMA, {"x": [1, 2], "note": None}, False)[1] == []
+    assert read_sample(SCHEMA, {"x": None}, False)[1] == [("x", "is missing; expected float [2]")]
+    assert read_sample(SCHEMA, {"x": [1, 2], "y": None}, False)[1] == [("y", "is not an input of the schema")]
 
 
 def test_nan_and_infinity_are_floats() -> None:
@@ -169,7 +218,7 @@ def test_a_wrong_shape_in_the_third_element_is_found() -> None:
 def test_every_mistake_of_a_sample_is_told() -> None:
     _, mistakes = read_sample(SCHEMA, {"nte": ["a"], "note": [5]}, custom=False)
     assert mistakes == [
-        ("note", "expected a string, got int"),
+        ("note", "expected a string, got an integer at [0]"),
         ("x", "is missing; expected float [2]"),
         ("nte", "is not an input of the schema"),
     ]

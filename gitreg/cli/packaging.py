@@ -277,7 +277,8 @@ def _read_input(registry: Registry, model: str, input_: str) -> list[Any]:
 
 def _plain_answer(manifest: Manifest, answer: dict[str, Any], sample: Any) -> dict[str, Any]:
     """One answer as plain data, without the batch dimension that serving adds to a single sample."""
-    from gitreg.schema import is_batch, plain
+    from gitreg.elements import plain
+    from gitreg.schema import is_batch
 
     assert manifest.schema
     batch = manifest.batching.custom and is_batch(manifest.schema, sample)

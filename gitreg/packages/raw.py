@@ -11,7 +11,7 @@ metadata/reference.yaml in the place of an artifact.
 
 from __future__ import annotations
 
-from gitreg import schema as rules
+from gitreg import elements
 from gitreg.declared import Contents
 from gitreg.packages import Parts, carried, schema_data, yaml_bytes
 
@@ -25,7 +25,7 @@ def contents(parts: Parts) -> Contents:
         ),
         f"{top}metadata/schema.yaml": yaml_bytes(schema_data(parts.schema)),
         f"{top}metadata/sample_data.yaml": yaml_bytes(
-            [{name: rules.plain(array) for name, array in sample.items()} for sample in parts.samples]
+            [{name: elements.plain(array) for name, array in sample.items()} for sample in parts.samples]
         ),
         f"{top}dependencies/requirements.txt": "".join(f"{line}\n" for line in parts.requirements).encode(),
     }
