@@ -16,18 +16,22 @@ import sysconfig
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitreg import environment, folders, printed
+from gitreg import environment, folders, printed, tritonlog
 from gitreg.errors import GitregError, Outside, Refused, Usage
 from gitreg.isolated import apart
 from gitreg.isolated import sandbox as sandboxes
 from gitreg.ports import unusable
 
-_READY_SECONDS = 120.0
+READY_SECONDS = 300.0
+_TELL_AFTER, _TELL_EVERY = 3.0, 10.0
 _STOP_SECONDS = 20.0
+# How often the processes of models are looked at, and how long a server with a broken one is left to end.
+_LOOK_EVERY, _BROKEN_SECONDS = 0.5, 2.0
+_MOST_OF_LOG = 4 << 20
 _PR_SET_PDEATHSIG = 1
 HOW_TO_GET = "pip install 'gitreg[triton]' (Linux on x86_64), or put a tritonserver on PATH"
 
@@ -62,6 +66,44 @@ class Ports:
         """Base of the HTTP API."""
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"http://{host}:{self.http}"
+
+
+@dataclass
+class Running:
+    """A server that is ready.
+
+    Attributes:
+        process: its own process, or that of the sandbox around it.
+        log: the file that it prints to.
+        stubs: the processes of the Python backend: id -> model.
+        patience: how long it is left to end by itself.
+    """
+
+    process: subprocess.Popen[bytes]
+    ports: Ports
+    log: Path
+    region: str
+    stubs: dict[int, str]
+    patience: float = _BROKEN_SECONDS  # one that still loads models does not end when it is asked to
+
+    def watch(self) -> list[str]:
+        """Waits until processes of models have ended; returns these models.
+
+        Triton does not start such a process again: it stays ready, and answers all requests of the model
+        with HTTP 500. Nothing of its APIs shows that.
+
+        Raises:
+            Outside: the server has ended.
+        """
+        while True:
+            if self.process.poll() is not None:
+                code = self.process.returncode
+                raise Outside(f"tritonserver ended with exit code {code}:{reasons(self.log)}")
+            ended = {model for pid, model in self.stubs.items() if not _is_stub(pid, self.region)}
+            if ended and _is_ready(self.ports):  # else the server is ending, and they with it
+                self.patience = _BROKEN_SECONDS
+                return sorted(ended)
+            time.sleep(_LOOK_EVERY)
 
 
 def find() -> Triton:
@@ -121,11 +163,12 @@ def serve(
     repository: Path,
     ports: Ports,
     log: Path,
-    ready_seconds: float = _READY_SECONDS,
+    ready_seconds: float = READY_SECONDS,
     passed: Sequence[str] = (),
     python: str = sys.executable,
     sandbox: bool = False,
-) -> Iterator[subprocess.Popen[bytes]]:
+    tell: Callable[[str], None] = lambda line: None,
+) -> Iterator[Running]:
     """Run a server over a model repository until the block ends; it is ready when the block starts.
 
     Whatever ends the block, the server and the processes it started end too; if this process is
@@ -136,6 +179,7 @@ def serve(
         passed: names of variables that the server and its models see, besides `environment.allowed`.
         python: the interpreter whose packages the models find.
         sandbox: whether it has nothing of the disk but what it needs; it has the network, to be asked by.
+        tell: is told from time to time which models it waits for.
 
     Raises:
         Outside: it does not become ready; the message has its reasons.
@@ -155,11 +199,14 @@ def serve(
                 start_new_session=True,
                 preexec_fn=_die_with_parent if sandbox else _keep_apart,
             )
+        running = Running(process, ports, log, region, {})
         try:
-            _wait_until_ready(process, ports, log, ready_seconds)
-            yield process
+            models = sorted(entry.name for entry in repository.iterdir() if entry.is_dir())
+            _wait_until_ready(running, models, ready_seconds, tell)
+            running.stubs, running.patience = _stubs(region), _STOP_SECONDS
+            yield running
         finally:
-            _stop(process)
+            _stop(process, running.patience)
             for left in Path("/dev/shm").glob(f"{region}*"):
                 left.unlink(missing_ok=True)
 
@@ -176,6 +223,8 @@ def _command(triton: Triton, repository: Path, ports: Ports, scratch: Path, regi
         f"--metrics-port={ports.metrics}",
         f"--backend-config=python,shm-region-prefix-name={region}",
         "--exit-timeout-secs=5",
+        # Triton's own default is 4; what loads from a slow disk or network waits more than it computes.
+        f"--model-load-thread-count={max(8, 2 * (os.cpu_count() or 1))}",
         "--disable-auto-complete-config",
     ]
     if triton.wheel:
@@ -239,37 +288,85 @@ def _in_sandbox(
     return [sys.executable, "-I", "-S", "-B", sandboxes.__file__, str(scratch / "spec.json"), *command]
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], ports: Ports, log: Path, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy leads to this machine
-    while time.monotonic() < end:
+def _wait_until_ready(
+    running: Running, models: list[str], seconds: float, tell: Callable[[str], None]
+) -> None:
+    process, log = running.process, running.log
+    began = time.monotonic()
+    next_told = began + _TELL_AFTER
+    while (now := time.monotonic()) < began + seconds:
         if process.poll() is not None:
             raise Outside(f"tritonserver ended with exit code {process.returncode}:{reasons(log)}")
-        try:
-            with ask.open(f"{ports.url}/v2/health/ready", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            pass
+        if _is_ready(running.ports):
+            return
+        if now >= next_told:
+            tell(tritonlog.progress(_read(log), models, now - began))
+            next_told += _TELL_EVERY
         time.sleep(0.05)
-    raise Outside(f"tritonserver is not ready after {seconds:g} s:{reasons(log)}")
+    waiting = tritonlog.missing(_read(log), models)
+    lines = printed.block(tritonlog.about(_read(log), waiting))
+    raise Outside(
+        f"{len(waiting)} of {tritonlog.counted(len(models))} not ready after {seconds:g} s: "
+        f"{tritonlog.some(waiting)}{lines}"
+        if waiting
+        else f"tritonserver is not ready after {seconds:g} s, though its models are:{reasons(log)}",
+        "--ready-timeout SECONDS waits longer",
+    )
+
+
+def _is_ready(ports: Ports) -> bool:
+    ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy leads to this machine
+    try:
+        with ask.open(f"{ports.url}/v2/health/ready", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _stubs(region: str) -> dict[int, str]:
+    """Returns the processes that a server's Python backend runs models in: id -> model.
+
+    What a model has forked looks like one; but its parent is no tritonserver.
+    """
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*") if sys.platform == "linux" else ():
+        if not _is_stub(int(entry.name), region):
+            continue
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+            if Path(f"/proc/{parent}/comm").read_text().strip() == "tritonserver":
+                file = Path(os.fsdecode((entry / "cmdline").read_bytes().split(b"\0")[1]))
+                found[int(entry.name)] = file.parent.parent.name
+    return found
+
+
+def _is_stub(pid: int, region: str) -> bool:
+    """Whether a process is there, and is one of the Python backend that uses a region of shared memory."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return len(words) > 2 and words[2].startswith(region.encode())
 
 
 def reasons(log: Path) -> str:
     """The lines of a server's log that say what went wrong, or its end; as a block."""
-    lines = log.read_text("utf-8", "replace").splitlines()
-    telling = [
-        line for line in lines if line[:1] == "E" or "error:" in line.lower() or "failed" in line.lower()
-    ]
-    return printed.block(line[:400] for line in (telling or lines)[-12:])
+    return printed.block(tritonlog.telling(_read(log)))
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _read(log: Path) -> str:
+    """Returns what a server has printed, of very much the end."""
+    with open(log, "rb") as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _MOST_OF_LOG))
+        return stream.read(_MOST_OF_LOG).decode("utf-8", "replace")
+
+
+def _stop(process: subprocess.Popen[bytes], patience: float) -> None:
     """End the server's whole group, politely first."""
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_STOP_SECONDS)
+            process.wait(patience)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

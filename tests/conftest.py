@@ -46,7 +46,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No configuration from outside, one author, no network."""
     home = tmp_path_factory.mktemp("home")
-    for name in [n for n in os.environ if n == "CI" or n.startswith(("GIT_", "DVC_", "GITREG_", "XDG_"))]:
+    outside = ("GIT_", "DVC_", "GITREG_", "XDG_")
+    for name in [n for n in os.environ if n == "CI" or n.startswith(outside) or n.lower().endswith("_proxy")]:
         del os.environ[name]
     os.environ.update(
         HOME=str(home),

@@ -60,7 +60,7 @@ ALLOWED = {
     **{"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "KMP_BLOCKTIME": "0"},
     **{"NUMEXPR_MAX_THREADS": "1", "NVIDIA_VISIBLE_DEVICES": "none", "TF_ENABLE_ONEDNN_OPTS": "0"},
     **{"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "SSL_CERT_FILE": "/etc/ssl/cert.pem"},
-    **{"no_proxy": "localhost,.example.org", "LD_LIBRARY_PATH": "/opt/nothing/lib"},
+    **{"no_proxy": "localhost,127.0.0.1,::1,.example.org", "LD_LIBRARY_PATH": "/opt/nothing/lib"},
     **{"XLA_FLAGS": "--xla_cpu_enable_fast_math=false", "HIP_VISIBLE_DEVICES": "0", "KERAS_BACKEND": "torch"},
 }
 PROXIES = {"https_proxy": "http://ada:pass-word@proxy.example.org:3128/", "HTTP_PROXY": "ada:pw@10.0.0.1:80"}

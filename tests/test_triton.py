@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -37,6 +38,7 @@ from tests.support import Workshop, make_registry, needs_triton
 from tests.wheelhouse import wheel
 
 MARK = "TRITON_TEST_MARK"
+PROXY = {name: "http://127.0.0.1:9" for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy")}
 
 pytestmark = needs_triton
 
@@ -677,7 +679,8 @@ def serve(workshop: Workshop, tmp_path: Path) -> Iterator[Callable[..., Serving]
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, MARK: mark, "TMPDIR": str(tmp_path / "tmp")},
+            # No proxy is there; nothing on this machine may ask it.
+            env={**os.environ, **PROXY, MARK: mark, "TMPDIR": str(tmp_path / "tmp")},
         )
         started.append(Serving(process, mark))
         return started[-1]
@@ -779,5 +782,78 @@ def test_a_server_that_dies_is_told_and_cleaned_up(serve: Callable[..., Serving]
         if "bin/tritonserver" in Path(f"/proc/{pid}/cmdline").read_text():
             os.kill(pid, signal.SIGKILL)
     _, stderr = serving.process.communicate(timeout=40)
-    assert serving.process.returncode in (1, 4) and "tritonserver ended" in stderr
+    assert serving.process.returncode == 4 and "error: tritonserver ended" in stderr
+    assert "starting Triton again" not in stderr
+    serving.nothing_is_left()
+
+
+def add_other(workshop: Workshop, name: str, load: str) -> None:
+    """Adds the adder once more, whose `load` does something before, on Triton alone."""
+    shutil.copytree(workshop.adder, workshop.root / "models" / name)
+    code = "import os, sys, time\n" + (workshop.adder / "src/adder_model.py").read_text()
+    load = f'        if "triton_python_backend_utils" in sys.modules:\n            {load}\n'
+    code = code.replace("        return cls(", load + "        return cls(").replace("adder_model", "it")
+    (workshop.root / "models" / name / "src/it.py").write_text(code)
+    workshop.manifest(name, name=name, model_class="it.Adder")
+
+
+def test_models_that_are_not_ready_in_time_are_named(
+    serve: Callable[..., Serving], workshop: Workshop
+) -> None:
+    add_other(workshop, "slow", "time.sleep(100)")
+    serving = serve("adder", "slow", "--ready-timeout", "6", *FREE)
+    stdout, stderr = serving.process.communicate(timeout=60)
+    assert (serving.process.returncode, stdout) == (4, "")
+    assert re.search(r"[01] of 2 models are ready; waiting for (adder, )?slow \(3 s\)\n", stderr)
+    assert "error: 1 of 2 models are not ready after 6 s: slow\n    | " in stderr
+    assert '"loading: slow:0"' in stderr and "hint: --ready-timeout" in stderr
+    assert "adder" not in stderr.partition("error:")[2]
+    serving.nothing_is_left()
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+def test_a_time_to_be_ready_is_a_number_of_seconds(workshop: Workshop, seconds: str) -> None:
+    done = workshop.gitreg("serve", "adder", "--ready-timeout", seconds)
+    assert done.returncode == 2 and "--ready-timeout" in done.stderr
+
+
+DEATHS = """
+if inputs["x"][0] < 0:
+    import ctypes
+    import os
+
+    [lambda: os._exit(0), lambda: ctypes.string_at(0), lambda: os.kill(os.getpid(), 9)][-inputs["x"][0] - 1]()
+"""
+
+
+def test_a_server_is_started_again_when_a_model_ends_its_process_and_ends_at_the_third_time(
+    serve: Callable[..., Serving], workshop: Workshop
+) -> None:
+    # What a model has forked may end as it likes.
+    add_other(workshop, "other", "os.fork() or (time.sleep(1), os._exit(0))")
+    workshop.code(
+        (workshop.adder / "src/adder_model.py")
+        .read_text()
+        .replace("        return {", textwrap.indent(DEATHS, " " * 8) + "        return {")
+    )
+    serving = serve("adder", "other", "--json", *FREE)
+    url = f"127.0.0.1:{serving.ready()['http']}"
+    assert serving.process.stderr
+    said = ""
+    for deadly in (-1, -2, -3):
+        assert y(url, "adder", [[1, 2]]) == [6, 7] and y(url, "other", [[1, 2]]) == [6, 7]
+        with contextlib.suppress(OSError):  # it may be gone before it has answered
+            assert "Stub process 'adder_0' is not healthy" in y(url, "adder", [[deadly, 0]])
+        while deadly > -3 and "Triton is ready again\n" not in said:
+            line = serving.process.stderr.readline()
+            assert line, said
+            said += line
+        if deadly > -3:
+            assert said.startswith("warning: adder: the process of the model ended (os._exit, a crash"), said
+            assert said.count("\n") == 2
+            said = ""
+    _, stderr = serving.process.communicate(timeout=40)
+    assert serving.process.returncode == 4
+    assert "error: adder: the process of the model ended; that was the third time in a minute" in stderr
+    assert "hint: gitreg predict adder --input FILE" in stderr
     serving.nothing_is_left()

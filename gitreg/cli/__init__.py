@@ -122,6 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     if completing.asked():
         completing.prepare(gitreg)
     signal.signal(signal.SIGTERM, _terminated)
+    _spare_this_machine()
     interrupts: list[int] = []
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 
@@ -133,6 +134,18 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGINT, interrupted)
     with output.careful():
         return _run(arguments, interrupts)
+
+
+def _spare_this_machine() -> None:
+    """Has no library or program ask a proxy for an address of this machine, which no proxy reaches."""
+    if not any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in os.environ):
+        return
+    told = {name: os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY")}
+    for name in told:
+        value = told[name] or told["no_proxy"] or told["NO_PROXY"]
+        hosts = [host.strip() for host in value.split(",")]
+        own = [host for host in ("localhost", "127.0.0.1", "::1") if not {host, "*"} & set(hosts)]
+        os.environ[name] = ",".join(filter(None, [value, *own]))
 
 
 def _run(arguments: list[str] | None, interrupts: list[int]) -> int:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +18,20 @@ from gitreg.cli import output
 
 if TYPE_CHECKING:
     from gitreg.reports import Finding
-    from gitreg.server import Ports, Triton
+    from gitreg.server import Ports, Running, Triton
 
+DEATHS, WITHIN = 3, 60.0  # so many ended processes of models in so many seconds are too many
 MANY, FEW = 20, 3  # findings of one kind that are listed one by one, and how many of more than that
+
+
+class _Seconds(click.FloatRange):
+    """A number of seconds, which is finite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return seconds
 
 
 @click.command()
@@ -44,6 +59,14 @@ MANY, FEW = 20, 3  # findings of one kind that are listed one by one, and how ma
     help="How long each model may run its test.",
 )
 @click.option(
+    "--ready-timeout",
+    default=300.0,
+    show_default=True,
+    type=_Seconds(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long Triton may take until it has loaded all models.",
+)
+@click.option(
     "--digest",
     metavar="SHA256",
     multiple=True,
@@ -61,6 +84,7 @@ def serve(
     metrics_port: int,
     address: str,
     timeout: float | None,
+    ready_timeout: float,
     digest: tuple[str, ...],
     allow_format: tuple[str, ...],
     json_: bool,
@@ -68,10 +92,9 @@ def serve(
     """Serve models on a real Triton server until ^C.
 
     Builds and tests their Triton packages first. With --json one object is printed when the server is
-    ready.
+    ready. When a model ends the process that it runs in, Triton is started again.
     """
     from gitreg import server
-    from gitreg.errors import Refused
     from gitreg.pins import confirm
     from gitreg.pins import pin as made
     from gitreg.virtualenvs import numpy_of
@@ -116,36 +139,58 @@ def serve(
             _need_numpy(
                 triton, numpy_of(python), "require numpy<2 in the manifest, or serve with --env current"
             )
-        log = scratch / "triton.log"
-        with server.serve(
+        start = partial(
+            server.serve,
             triton,
             scratch / "triton",
             ports,
-            log,
-            passed=registry.passed,
-            python=python.executable,
-            sandbox=registry.sandboxed,
-        ) as process:
-            models = [report.model for report in reports]
-            if json_:
-                output.print_json(
-                    {
-                        "http": ports.http,
-                        "grpc": ports.grpc,
-                        "metrics": ports.metrics,
-                        "address": address,
-                        "pid": os.getpid(),
-                        "models": models,
-                    }
-                )
+            scratch / "triton.log",
+            ready_timeout,
+            registry.passed,
+            python.executable,
+            registry.sandboxed,
+            partial(output.say, err=True),
+        )
+        _keep(start, partial(_announce, ports, [report.model for report in reports], json_))
+
+
+def _keep(start: Callable[[], AbstractContextManager[Running]], announce: Callable[[], None]) -> None:
+    """Keeps a server running until ^C; starts it again when the process of a model has ended.
+
+    One model alone is not loaded again: for that Triton has to offer its repository's API, by which whoever
+    reaches it runs code.
+
+    Raises:
+        Outside: the server ended, does not become ready, or its models end their processes too often.
+    """
+    from gitreg import server
+    from gitreg.errors import Outside
+
+    deaths: list[float] = []
+    while True:
+        with start() as running:
+            if deaths:
+                output.say("Triton is ready again", err=True)
             else:
-                _announce(ports, models)
+                announce()
             try:
-                code = process.wait()
+                models = running.watch()
             except KeyboardInterrupt:
                 output.say("stopped", err=True)
                 raise click.exceptions.Exit(130) from None
-            raise Refused(f"tritonserver ended with exit code {code}:{server.reasons(log)}")
+            now = time.monotonic()
+            deaths = [*(death for death in deaths if now - death < WITHIN), now]
+            ended = f"{', '.join(models)}: the process of the model ended"
+            if len(deaths) == DEATHS:
+                raise Outside(
+                    f"{ended}; that was the third time in a minute:{server.reasons(running.log)}",
+                    f"gitreg predict {models[0]} --input FILE asks the model apart",
+                )
+            output.say(
+                f"warning: {ended} (os._exit, a crash, or no memory left), and Triton would answer its "
+                "requests with HTTP 500 from now on: starting Triton again",
+                err=True,
+            )
 
 
 def _need_numpy(triton: Triton, numpy: str | None, hint: str) -> None:
@@ -179,7 +224,11 @@ def _need_backend(triton: Triton, package: Path) -> str:
     return str(config.backend)
 
 
-def _announce(ports: Ports, models: list[str]) -> None:
+def _announce(ports: Ports, models: list[str], json_: bool) -> None:
+    if json_:
+        where = {"http": ports.http, "grpc": ports.grpc, "metrics": ports.metrics, "address": ports.address}
+        output.print_json({**where, "pid": os.getpid(), "models": models})
+        return
     output.table(["model", "ask it at"], [[m, f"{ports.url}/v2/models/{m}/infer"] for m in models])
     output.say(f"gRPC on port {ports.grpc}, metrics on {ports.metrics}. ^C stops the server.")
 
