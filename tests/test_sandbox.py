@@ -339,7 +339,7 @@ time.sleep(600)
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    while not list((tmp_path / "tmp").glob("*/work/ready")):
+    while not list((tmp_path / "tmp").glob("*/*/work/ready")):
         assert process.poll() is None, process.communicate()
         select.select([], [], [], 0.02)
     pids = [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/cmdline") if _is_of(p, mark, tmp_path)]
