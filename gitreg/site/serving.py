@@ -13,18 +13,24 @@ Who may do what:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
-import http.server
+import http
 import json
+import re
 import secrets
+import socket
 import socketserver
 import threading
+import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
 from types import TracebackType
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from gitreg.catalog import Catalog
 from gitreg.errors import GitregError, Usage
@@ -32,13 +38,16 @@ from gitreg.git import plain
 from gitreg.manifest import REGISTRY_FILE
 from gitreg.ports import unusable
 from gitreg.registry import Registry
+from gitreg.site import receiving
 from gitreg.site.desk import Desk, trouble
 from gitreg.site.pages import POLICY, Pages
+from gitreg.site.receiving import Request
 
 HOST = "127.0.0.1"
-_MOST_BODY = 16 << 10
-_MOST_AT_ONCE = 32
-_SECONDS = 15  # that a client may take to send its request
+_MOST_AT_ONCE = 32  # answers that are made
+_MOST_CONNECTIONS = 128
+_SECONDS = 15.0  # that a client may take to send its request, and to read the answer
+_LINGER, _MOST_UNREAD = 2.0, 4 << 20
 _KINDS = {
     "html": "text/html; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
@@ -81,7 +90,7 @@ class Server:
         self.desk = None if read_only or registry.bare else Desk(registry)
         self.token = secrets.token_urlsafe(32)
         try:
-            self.http = _Http((HOST, port), self)
+            self.http = _Listener((HOST, port), self)
         except OSError as error:
             raise unusable(HOST, port, error, "--port") from None
         self.port: int = self.http.server_address[1]
@@ -146,140 +155,167 @@ class Server:
 _ORDERS = ("/api/offers", "/api/look", "/api/do")
 
 
-class _Http(socketserver.ThreadingMixIn, http.server.HTTPServer):
+class _Listener(socketserver.ThreadingTCPServer):
+    """A thread for each connection; of too many, the one that is slow for longest gives way to a new one."""
+
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
-    request_queue_size = 32
+    request_queue_size = 128
 
     def __init__(self, place: tuple[str, int], owner: Server) -> None:
         self.owner = owner
         self.room = threading.BoundedSemaphore(_MOST_AT_ONCE)
+        self.waiting: dict[socket.socket, None] = {}  # those that are read from or written to, oldest first
+        self.count = 0
+        self.lock = threading.Lock()
         super().__init__(place, _Handler)
 
-    def server_bind(self) -> None:
-        socketserver.TCPServer.server_bind(self)  # HTTPServer's asks DNS for its own name, for seconds
-        self.server_name, self.server_port = HOST, self.server_address[1]
-
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self.room.acquire(timeout=_SECONDS):
-            self.shutdown_request(request)
-            return
+        with self.lock:
+            if self.count >= _MOST_CONNECTIONS and self.waiting:
+                oldest = next(iter(self.waiting))
+                del self.waiting[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread finds that it has ended
+            self.count += 1
+            self.waiting[request] = None
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+    def close_request(self, request: Any) -> None:
+        with self.lock:
+            self.count -= 1
+            self.waiting.pop(request, None)
+        super().close_request(request)
+
+    @contextlib.contextmanager
+    def working(self, request: socket.socket) -> Iterator[None]:
+        """While an answer is made: what is asked for is done, and few things at once."""
+        with self.lock:
+            self.waiting.pop(request, None)
         try:
-            super().process_request_thread(request, client_address)
+            with self.room:
+                yield
         finally:
-            self.room.release()
+            with self.lock:
+                self.waiting[request] = None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no error; all others were told by the handler."""
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: _Http
-    timeout = _SECONDS
-    server_version, sys_version = "gitreg", ""
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    kind: str
+    data: bytes
 
-    def do_GET(self) -> None:
-        if not self._is_for_us():
-            return
-        path = unquote(urlsplit(self.path).path, errors="replace").lstrip("/")
-        own = self.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
-        if not own and not (self.headers.get("Sec-Fetch-Mode") == "navigate" and self._is_page(path)):
-            self._refuse(403, "asked for by another site")
-            return
+
+class _Handler(socketserver.BaseRequestHandler):
+    server: _Listener
+    request: socket.socket
+
+    def handle(self) -> None:
+        method = ""
         try:
-            found = self._found(path)
-        except GitregError as error:
-            self._refuse(500, error.message)
+            asked = receiving.receive(self.request, _SECONDS)
+            method = asked.method
+            with self.server.working(self.request):
+                answer = self._answer(asked)
+        except receiving.Gone:
+            return
+        except receiving.Wrong as wrong:
+            answer = _refusal(wrong.status, wrong.why)
+        except OSError:
             return
         except Exception:
-            self._defect()
-            return
-        if found is None:
-            self._refuse(404, "there is no such page")
-        else:
-            ending = path.rpartition(".")[2] if "." in path else "json" if path else "html"
-            self._send(200, _KINDS.get(ending, "text/plain; charset=utf-8"), found)
+            self.server.owner.tell(traceback.format_exc().rstrip())
+            answer = _refusal(500, "this is a defect in gitreg; its terminal says more")
+        self._send(answer, method == "HEAD")
 
-    do_HEAD = do_GET
+    def _answer(self, asked: Request) -> _Answer:
+        port = self.server.owner.port
+        hosts = (f"{HOST}:{port}", f"localhost:{port}")
+        if asked.fields.get("host") not in ([hosts[0]], [hosts[1]]):
+            return _refusal(421, "this is not that host")
+        target = asked.target.removeprefix(f"http://{asked.header('Host')}") or "/"
+        if not target.startswith("/"):
+            return _refusal(400, "a request names a path")
+        if asked.method in ("GET", "HEAD"):
+            return self._found(asked, unquote(re.split("[?#]", target)[0], errors="replace").lstrip("/"))
+        if asked.method == "POST":
+            return self._ordered(asked, target)
+        return _refusal(501, "pages are got, and orders posted")
 
-    def _found(self, path: str) -> bytes | None:
+    def _found(self, asked: Request, path: str) -> _Answer:
         owner = self.server.owner
-        if path == "api/stamp":
-            return json.dumps(owner.stamp()).encode()
-        return Pages(owner.catalog, live=True).get(path)
-
-    def do_POST(self) -> None:
-        owner = self.server.owner
-        if not self._is_for_us():
-            return
-        origin = self.headers.get("Origin") == f"http://{self.headers['Host']}"
-        if not origin or self.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
-            self._refuse(403, "asked for by another site")
-        elif owner.desk is None:
-            self._refuse(403, "this server only shows")
-        elif not hmac.compare_digest(self.headers.get("X-Gitreg-Token", "").encode(), owner.token.encode()):
-            self._refuse(403, "no token: open the address that gitreg printed")
-        elif self.headers.get("Content-Type") != "application/json" or self.path not in _ORDERS:
-            self._refuse(400, "no such order")
-        else:
-            self._ordered(owner)
-
-    def _ordered(self, owner: Server) -> None:
-        length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or len(length) > 9 or int(length) > _MOST_BODY:
-            self._refuse(413, "an order is short")
-            return
-        body = self.rfile.read(int(length))
+        is_page = path == "" or path.endswith(".html")
+        own = asked.header("Sec-Fetch-Site", "none") in ("same-origin", "none")
+        if not own and not (asked.header("Sec-Fetch-Mode") == "navigate" and is_page):
+            return _refusal(403, "asked for by another site")
         try:
-            said = json.loads(body)
+            if path == "api/stamp":
+                return _data(200, owner.stamp())
+            found = Pages(owner.catalog, live=True).get(path)
+        except GitregError as error:
+            return _refusal(500, error.message)
+        if found is None:
+            return _refusal(404, "there is no such page")
+        ending = path.rpartition(".")[2] if "." in path else "html"
+        return _Answer(200, _KINDS.get(ending, "text/plain; charset=utf-8"), found)
+
+    def _ordered(self, asked: Request, target: str) -> _Answer:
+        owner = self.server.owner
+        origin = asked.header("Origin") == f"http://{asked.header('Host')}"
+        if not origin or asked.header("Sec-Fetch-Site", "same-origin") != "same-origin":
+            return _refusal(403, "asked for by another site")
+        if owner.desk is None:
+            return _refusal(403, "this server only shows")
+        if not hmac.compare_digest(asked.header("X-Gitreg-Token").encode(), owner.token.encode()):
+            return _refusal(403, "no token: open the address that gitreg printed")
+        if asked.header("Content-Type") != "application/json" or target not in _ORDERS:
+            return _refusal(400, "no such order")
+        if asked.length is None:
+            return _refusal(413, "an order is short, and says its length")
+        try:
+            said = json.loads(asked.body.decode())
+            json.dumps(said, ensure_ascii=False).encode()
+        except UnicodeError:
+            return _refusal(400, "an order is text in UTF-8, without halves of surrogate pairs")
         except (ValueError, RecursionError):
-            self._refuse(400, "an order is JSON")
-            return
+            return _refusal(400, "an order is JSON")
         try:
             if not isinstance(said, dict):
                 raise Usage("an order is an object")
-            status, answer = 200, owner.order(self.path, said)
+            return _data(200, owner.order(target, said))
         except GitregError as error:
-            status, answer = 409, trouble(error)
-        except Exception:
-            self._defect()
-            return
-        self._json(status, answer)
+            return _data(409, trouble(error))
 
-    # Parts --------------------------------------------------------------------------------------
+    def _send(self, answer: _Answer, without_body: bool) -> None:
+        length = str(len(answer.data))
+        fields = {**_HEADERS, "Content-Type": answer.kind, "Content-Length": length, "Connection": "close"}
+        lines = [f"HTTP/1.1 {answer.status} {http.HTTPStatus(answer.status).phrase}", "Server: gitreg"]
+        lines += [f"Date: {formatdate(usegmt=True)}", *(f"{name}: {value}" for name, value in fields.items())]
+        head = "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+        with contextlib.suppress(OSError):  # it went away, or does not read
+            self.request.settimeout(_SECONDS)
+            self.request.sendall(head + (b"" if without_body else answer.data))
+            self._linger()
 
-    def _is_for_us(self) -> bool:
-        port = self.server.owner.port
-        if self.headers.get_all("Host") in ([f"{HOST}:{port}"], [f"localhost:{port}"]):
-            return True
-        self._refuse(421, "this is not that host")
-        return False
+    def _linger(self) -> None:
+        """Read what the client still sends, for a moment: with that unread, it would lose the answer."""
+        self.request.shutdown(socket.SHUT_WR)
+        until, left = time.monotonic() + _LINGER, _MOST_UNREAD
+        while left > 0 and (seconds := until - time.monotonic()) > 0:
+            self.request.settimeout(seconds)
+            if not (piece := self.request.recv(1 << 16)):
+                return
+            left -= len(piece)
 
-    @staticmethod
-    def _is_page(path: str) -> bool:
-        return path == "" or path.endswith(".html")
 
-    def _json(self, status: int, data: Mapping[str, Any]) -> None:
-        self._send(status, _KINDS["json"], json.dumps(data, allow_nan=False).encode())
+def _data(status: int, data: Mapping[str, Any]) -> _Answer:
+    return _Answer(status, _KINDS["json"], json.dumps(data, allow_nan=False).encode())
 
-    def _refuse(self, status: int, why: str) -> None:
-        self._send(status, "text/plain; charset=utf-8", f"{why}\n".encode("utf-8", "replace"))
 
-    def _defect(self) -> None:
-        self.server.owner.tell(traceback.format_exc().rstrip())
-        self._refuse(500, "this is a defect in gitreg; its terminal says more")
-
-    def _send(self, status: int, kind: str, data: bytes) -> None:
-        self.send_response(status)
-        for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(len(data))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: a terminal is for what its user does."""
+def _refusal(status: int, why: str) -> _Answer:
+    return _Answer(status, "text/plain; charset=utf-8", f"{why}\n".encode("utf-8", "replace"))
