@@ -44,7 +44,7 @@ class Glob:
     @cached_property
     def _tests(self) -> list[Callable[[str], object]]:
         # What `fnmatch` makes of a pattern tries no place twice.
-        return [re.compile(fnmatch.translate(part)).match for part in self.parts]
+        return [re.compile(fnmatch.translate(_closed(part))).match for part in self.parts]
 
     @cached_property
     def _quick(self) -> re.Pattern[str] | None:
@@ -100,6 +100,12 @@ class Glob:
 def is_plain(part: str) -> bool:
     """Whether a part of a pattern is a name."""
     return not _WILD.search(part)
+
+
+def _closed(part: str) -> str:
+    """A part in which no `[` lacks its `]`: `fnmatch` would look for it up to the end, from each."""
+    end = part.rfind("]") + 1
+    return part[:end] + part[end:].replace("[", "[[]")
 
 
 def _expression(part: str) -> str:

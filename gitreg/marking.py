@@ -20,7 +20,7 @@ _LOOKED_FOR = re.compile(
     r"|(?<![0-9a-z])[0-9a-f]{7,}(?![0-9a-z])",
     re.IGNORECASE,
 )
-_FRAME = re.compile(r"([('\"]*)(.*?)([,.;:?)'\"]*)", re.DOTALL)
+_BEFORE, _AFTER = "('\"", ",.;:?)'\""
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 
 
@@ -59,8 +59,9 @@ def plain(value: object) -> str:
 
 def _framed(word: str) -> str:
     """A word as code, without the brackets, quotes and points around it."""
-    before, core, after = _FRAME.fullmatch(word).groups()  # type: ignore[union-attr]
-    return f"{before}{code(core)}{after}"
+    rest = word.lstrip(_BEFORE)
+    core = rest.rstrip(_AFTER)
+    return f"{word[: len(word) - len(rest)]}{code(core)}{rest[len(core) :]}"
 
 
 def _longest(texts: Iterable[str]) -> int:

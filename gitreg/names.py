@@ -17,14 +17,15 @@ from gitreg.errors import Refused, Usage
 # GTO, DNS labels, Kubernetes and Triton all accept these; \Z because `$` lets a newline through.
 NAME = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
 NAME_RULE = "lower-case letters, digits and '-', 2 to 63 characters, starting with a letter"
-# Numbers and pre-releases are bounded: a version is part of the name of a file.
 # Of the models that there are, so many are listed in a hint.
 _SHOWN = 20
+# Numbers and pre-releases are bounded: a version is part of the name of a file.
 _NUMBER = "(?:0|[1-9][0-9]{0,14})"
 _WORD = "(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
 _PRE = rf"-(?![0-9a-zA-Z.-]{{41}}){_WORD}(?:\.{_WORD})*"
-# Git has no tag whose name ends in `.lock`: https://git-scm.com/docs/git-check-ref-format
-_PRE += r"(?<!\.lock)"
+# Git has no tag whose name ends in `.lock`, and where case is not told apart `.LOCK` is the lock of another:
+# https://git-scm.com/docs/git-check-ref-format
+_PRE += r"(?<!\.[lL][oO][cC][kK])"
 VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:{_PRE})?\Z")
 
 
@@ -190,7 +191,8 @@ def prefix_mistake(folder: str) -> str | None:
         return "GTO reads letters, digits, '-', '_', '.' and '/' in a prefix"
     if folder.startswith("-"):
         return "a name that begins with '-' is an option to Git and GTO"
-    if any(not part or part.startswith(".") or part.endswith(".lock") for part in parts) or ".." in folder:
+    odd = any(not part or part.startswith(".") or part.lower().endswith(".lock") for part in parts)
+    if odd or ".." in folder:
         return "no part of a reference in Git is empty, begins with '.', ends with '.lock' or has '..' in it"
     return None
 

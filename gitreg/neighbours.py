@@ -157,6 +157,11 @@ def inner(root: Path, own: str, files: Iterable[str], ignored: Sequence[str]) ->
     return tuple(found)
 
 
+def twins(own: str, found: Iterable[str]) -> list[str]:
+    """The folders that differ from a registry's own in the case of letters alone."""
+    return [one for one in found if one.casefold() == own.casefold()]
+
+
 def clash(own: str, prefix: str, others: Sequence[Neighbour]) -> Problem | None:
     """What is wrong where this registry and another one write tags without a prefix.
 
@@ -164,6 +169,13 @@ def clash(own: str, prefix: str, others: Sequence[Neighbour]) -> Problem | None:
         own: this registry's folder.
         prefix: of its tags.
     """
+    twin = next((one for one in others if one.prefix and one.prefix.casefold() == prefix.casefold()), None)
+    if twin:
+        message = (
+            f"{twin.file} has the prefix {twin.prefix}, and {prefix} differs from it in the case of letters "
+            "alone: where file systems do not tell case apart, their tags are one; rename one of the folders"
+        )
+        return Problem(REGISTRY_FILE, 1, 1, "tags.prefix", message)
     bare = [one for one in others if not one.prefix]
     if prefix or not bare:
         return None

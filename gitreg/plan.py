@@ -118,6 +118,14 @@ def _hindrance(version: str, desired: Desired, known: ModelRecord) -> str | None
     return None
 
 
+def in_the_way(tag: str, other: str) -> str:
+    """What to say of a tag that keeps Git from having another one."""
+    return (
+        f"Git cannot have the tag {tag} beside {other}, as one is a file where the other needs a folder: "
+        f"git push --delete REMOTE 'refs/tags/{other}', and git tag -d '{other}'"
+    )
+
+
 def _towards(
     entry: WantedStay, desired: Desired, recorded: Mapping[str, ModelRecord], fresh: Mapping[str, str]
 ) -> Iterator[Action | Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -13,8 +13,9 @@ from gitreg.declared import Manifest
 from gitreg.desired import Action, Desired, WantedModel, WantedStay
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.gather import Content, Gathered, content_of
+from gitreg.git import refs
 from gitreg.globs import Glob
-from gitreg.names import did_you_mean
+from gitreg.names import TagName, did_you_mean
 from gitreg.recorded import ModelRecord, Version
 from gitreg.records import Records
 from gitreg.snapshot import Manifested, unknown_model
@@ -102,6 +103,7 @@ class Planner:
             models = plan.unsettled(desired, self.recorded.standings, models)
             self.recorded.read(models)
         made = plan.make(desired, self.recorded, models)
+        made.problems += self._in_the_way(made.actions, desired)
         whole = Planned(self.commit, desired, self.recorded, made.actions, problems + made.problems)
         for action in whole.actions:
             if action.kind == "register":
@@ -155,14 +157,25 @@ class Planner:
         desired = Desired(self.commit, wanted, read, self._latest(stays, wanted), scheme, names, prefix)
         return desired, problems + wrong + self._unknown_files(stages) + self._clash()
 
+    def _in_the_way(self, actions: Iterable[Action], desired: Desired) -> Iterator[Problem]:
+        """Tags that keep Git from having those of new versions: `apply` would fail as a whole."""
+        fresh = {
+            str(TagName(a.model, "register", a.version, prefix=desired.prefix)): desired.models[a.model]
+            for a in actions
+            if a.kind == "register"
+        }
+        for tag, other in refs.blocking(self.registry.tags_of, list(fresh)).items() if fresh else ():
+            model = fresh[tag]
+            yield Problem(model.file, model.line, model.column, "version", plan.in_the_way(tag, other))
+
     def _clash(self) -> list[Problem]:
         """Another registry in this repository whose tags could be taken for those of this one."""
         file = self.snapshot.file
-        if file.prefix:
-            return []
         own, root = self.snapshot.prefix.removesuffix("/"), self.snapshot.root
         found = neighbours.tracked(root, own, file.ignore, self.registry.bare)
-        problem = neighbours.clash(own, "", neighbours.at(root, self.commit, found))
+        if file.prefix:
+            found = neighbours.twins(own, found)
+        problem = neighbours.clash(own, file.prefix, neighbours.at(root, self.commit, found))
         return [problem] if problem else []
 
     def _latest(self, stays: list[WantedStay], wanted: Mapping[str, WantedModel]) -> tuple[WantedStay, ...]:

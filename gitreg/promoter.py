@@ -277,8 +277,13 @@ class Promoter:
         assert done.commit
         name = self.branch or self._branch_name(verb, done.changes)
         full = f"refs/heads/{name}"
-        if git.run(self.root, ["check-ref-format", full]).code or name.startswith("-"):
+        odd = name.startswith(("-", "refs/")) or name in ("HEAD", "@")
+        if odd or git.run(self.root, ["check-ref-format", full]).code:
             raise Refused(f"{name!r} cannot be the name of a branch", "--branch NAME")
+        if twin := refs.twin(self.root, full):
+            raise Refused(
+                f"{name} differs from the branch {twin} in the case of letters alone", "--branch NAME"
+            )
         if name == self.base:
             raise Refused(f"{name} is the branch that counts", "--apply commits to it, or --branch NAME")
         there = refs.oid(self.root, full)

@@ -101,9 +101,19 @@ def is_nothing(value: Any) -> bool:
 
 def says_nothing(text: str) -> bool:
     """Whether a model card has nothing but headings, comments and placeholders."""
-    text = re.sub(r"<!--.*?-->|\A---\n.*?^---$", "", text, flags=re.DOTALL | re.MULTILINE)
+    head = re.match(r"---\n.*?^---$", text, re.DOTALL | re.MULTILINE)
+    text = _without_comments(text[head.end() :] if head else text)
     lines = [line for line in text.splitlines() if not re.match(r"\s*(#|[=-]{3,}\s*$)", line)]
     return all(is_nothing(re.sub(r"^[\s>*+-]+|\*\*", "", line)) for line in lines)
+
+
+def _without_comments(text: str) -> str:
+    """Markdown without its comments; one that is not closed is none."""
+    kept, at = [], 0
+    while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
+        kept.append(text[at:start])
+        at = end + 3
+    return "".join([*kept, text[at:]])
 
 
 def remedy(requirement: str, model: str) -> str:

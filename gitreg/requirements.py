@@ -21,7 +21,8 @@ from gitreg.addresses import redacted
 if TYPE_CHECKING:
     from packaging.requirements import Requirement as Parsed
 
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+# White space is looked at from its beginning alone: from each of its characters it would take for ever.
+_COMMENT = re.compile(r"(^|(?<!\s)\s+)#.*$")
 _HASH = re.compile(r"--hash[= ]([a-z0-9]+:[0-9a-f]+)\Z")
 # Python's way to name the encoding of a file, which pip takes from its first two lines.
 _CODING = re.compile(r"coding[:=]\s*(?!(utf-?8|ascii)\b)[-\w.]", re.IGNORECASE)
@@ -116,7 +117,7 @@ def _read(text: str) -> tuple[Requirement | None, str | None]:
     from packaging.requirements import Requirement as Parsed
     from packaging.utils import canonicalize_name
 
-    bare, *options = re.split(r"\s+(?=--hash\b)", text)
+    bare, *options = re.split(r"(?<!\s)\s+(?=--hash\b)", text)
     hashes = [match[1] for one in options if (match := _HASH.match(one.strip()))]
     if len(hashes) < len(options):
         return None, f"{text!r}: only --hash=ALGORITHM:DIGEST may follow a requirement"

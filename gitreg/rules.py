@@ -9,8 +9,10 @@ from gitreg import bumper, checker, neighbours
 from gitreg.compatibility import Change, needed_bump
 from gitreg.desired import WantedModel
 from gitreg.errors import Problem
+from gitreg.git import refs
 from gitreg.manifest import read_manifest
-from gitreg.plan import unregistered
+from gitreg.names import TagName
+from gitreg.plan import in_the_way, unregistered
 from gitreg.recorded import ModelRecord, Version
 from gitreg.versions import RULES, bumped, cased, is_valid, order, suffices
 
@@ -24,23 +26,38 @@ def check_versions(registry: Registry, found: Sequence[Checked]) -> list[Problem
     usable = [one for one in found if one.named and one.content and one.version]
     records = registry.records({one.named.name for one in usable if one.named}) if usable else {}
     problems: list[Problem] = []
+    tags = {one.file: _tag(registry, one) for one in usable if _is_new(one, records)}
+    ways = refs.blocking(registry.root, list(tags.values())) if tags and registry.git_folder else {}
     for one in usable:
         assert one.named and one.version
         known = records.get(one.named.name, ModelRecord(one.named.name))
-        message = _mistake(registry, one, known)
+        tag = tags.get(one.file, "")
+        message = in_the_way(tag, ways[tag]) if tag in ways else _mistake(registry, one, known)
         if message:
             problems.append(Problem(one.file, one.line, one.column, "version", message))
     return problems
 
 
+def _is_new(one: Checked, records: Mapping[str, ModelRecord]) -> bool:
+    known = records.get(one.named.name) if one.named else None
+    return known is None or one.version not in known.versions
+
+
+def _tag(registry: Registry, one: Checked) -> str:
+    assert one.named
+    return str(TagName(one.named.name, "register", one.version, prefix=registry.file.prefix))
+
+
 def check_neighbours(registry: Registry) -> list[Problem]:
     """Other registries in this repository whose tags could be taken for those of this one."""
     folder, file = registry.folder, registry.file
-    if folder is None or file.prefix:
+    if folder is None:
         return []
     top = registry.root.parents[folder.count("/")] if folder else registry.root
     found = neighbours.tracked(registry.root, folder, file.ignore)
-    problem = neighbours.clash(folder, "", neighbours.here(top, found))
+    if file.prefix:
+        found = neighbours.twins(folder, found)
+    problem = neighbours.clash(folder, file.prefix, neighbours.here(top, found))
     return [problem] if problem else []
 
 

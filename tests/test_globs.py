@@ -59,7 +59,7 @@ def test_both_ways_to_match_agree(text: str) -> None:
 
 
 def test_within_a_name_a_pattern_is_that_of_fnmatch() -> None:
-    for part, name in itertools.product(PARTS, (*NAMES, "[", "zz")):
+    for part, name in itertools.product(PARTS, (*NAMES, "[", "zz", "[[", "a[", "a[b")):
         if part != "**":
             assert Glob(part).match(name) == fnmatch.fnmatchcase(name, part), (part, name)
 
@@ -101,6 +101,15 @@ def test_no_path_takes_a_pattern_for_ever(text: str) -> None:
     glob, began = Glob(text), time.process_time()
     assert not glob.match("a/" * 60 + "y") and not glob.match("a" * 255) and not glob.match("a" * 255 + "/y")
     assert time.process_time() - began < 5, "the old pattern would still run"
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 50_000, "[]" * 25_000, "[!" * 25_000, "a]" + "[" * 50_000, "[a-" * 20_000]
+)
+def test_no_pattern_takes_for_ever_to_be_read(text: str) -> None:
+    glob, began = Glob(f"{text}/x"), time.process_time()
+    assert not glob.match("y/x")
+    assert time.process_time() - began < 5, "looking for each `]` up to the end would still run"
 
 
 def test_a_folder_fifteen_hundred_deep_is_no_recursion(tmp_path: Path) -> None:

@@ -353,6 +353,16 @@ def test_the_rule_for_prefixes_is_that_of_git_and_gto(tmp_path: Path) -> None:
             assert not (git and reads) or word in ("a.lock", "-a", "a/"), word
 
 
+@pytest.mark.parametrize("verb", ["check", "plan", "apply"])
+def test_prefixes_that_differ_in_case_alone_are_refused(mono: Mono, verb: str) -> None:
+    mono.registry("ml", "ml", foo="1.0.0").registry("ML", "ML", foo="1.0.0").commit()
+    for own, other in (("ml", "ML"), ("ML", "ml")):
+        done = mono.run(own, verb)
+        said = done.stdout + done.stderr
+        assert done.returncode == 1 and f"{other}/registry.yaml has the prefix {other}, and {own}" in said
+    assert mono.tags() == set()
+
+
 # init -----------------------------------------------------------------------------------------------------
 
 

@@ -29,7 +29,7 @@ from gitreg.names import (
     parse_tag,
     parse_uri,
 )
-from tests.support import Workshop
+from tests.support import Workshop, run
 
 NAMES = ["ab", "churn", "churn-model", "c2", "a--b", "a" * 63, "x0-0x"]
 NOT_NAMES = [
@@ -461,6 +461,8 @@ def test_every_version_and_name_that_is_valid_is_a_tag_of_git(tmp_path: Path) ->
     ]
     valid = [version for version in versions if VERSION.match(version)]
     assert len(valid) > 100
+    for version in ("1.0.0-rc.LOCK", "1.0.0-a.Lock", "1.0.0-lock.LocK"):
+        assert not VERSION.match(version), "where case is not told apart this is the lock of another"
     for version in [*valid, "1.0.0-rc.lock", "1.0.0-a.b.lock"]:
         refused = subprocess.run(["git", "check-ref-format", f"refs/tags/churn@v{version}"]).returncode
         assert bool(refused) == (version not in valid), version
@@ -502,6 +504,20 @@ def test_versions_that_differ_in_case_alone_are_refused_by_check_and_by_apply(wo
             done.returncode == 1
             and "differs from the registered 1.0.0-rc.1 in the case" in done.stdout + done.stderr
         )
+
+
+@pytest.mark.parametrize("other", ["adder@v1.0.0/x", "adder@v1.0.0/x/y"])
+def test_a_tag_that_is_in_the_way_is_named_before_git_refuses_all(workshop: Workshop, other: str) -> None:
+    run("git", "tag", other, cwd=workshop.root)
+    for verb in ("check", "plan", "apply"):
+        done = workshop.gitreg(verb)
+        said = done.stdout + done.stderr
+        assert (
+            done.returncode == 1 and "models/adder/model.yaml:3:14: version: Git cannot have the tag" in said
+        )
+        assert f"adder@v1.0.0 beside {other}," in said and f"git tag -d '{other}'" in said
+    run("git", "tag", "-d", other, cwd=workshop.root)
+    assert workshop.gitreg("apply").returncode == 0
 
 
 def test_manifests_whose_paths_differ_in_case_alone_are_refused(workshop: Workshop) -> None:

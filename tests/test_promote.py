@@ -446,6 +446,10 @@ def test_several_models_in_one_promotion(workshop: Workshop) -> None:
         (["promote", "adder", "staging", "--push"], "there is no remote to push to"),
         (["promote", "adder", "staging", "--branch=-x"], "cannot be the name of a branch"),
         (["promote", "adder", "staging", "--branch", "a..b"], "cannot be the name of a branch"),
+        (["promote", "adder", "staging", "--branch", "HEAD"], "cannot be the name of a branch"),
+        (["promote", "adder", "staging", "--branch", "@"], "cannot be the name of a branch"),
+        (["promote", "adder", "staging", "--branch", "refs/heads/x"], "cannot be the name of a branch"),
+        (["promote", "adder", "staging", "--branch", "MAIN"], "differs from the branch main in the case"),
         (["promote", "models:/adder/7", "staging"], "1 registered version"),
     ],
 )

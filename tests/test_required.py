@@ -81,6 +81,11 @@ def test_every_entry_of_a_list_must_have_the_field() -> None:
         ("# Card\n\n<!-- say it -->\n- TODO\n", True),
         ("---\nx: 1\n---\n# A\n", True),
         ("# Card\n\nIt adds.\n", False),
+        ("# Card\n<!-- a -->\n<!-- b\nc --> \n", True),
+        ("# Card\n<!-- a --> It adds. <!-- b -->\n", False),
+        ("<!-- what is not closed is shown", False),
+        ("<!---->" * 50_000, True),
+        ("<!--" * 50_000 + "x", False),
     ],
 )
 def test_cards(text: str, nothing: bool) -> None:

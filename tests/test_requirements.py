@@ -197,3 +197,10 @@ def test_what_pip_gets_is_written_by_gitreg(workshop: Workshop) -> None:
 def test_what_is_refused_is_quoted_without_its_password(line: str) -> None:
     ((_, said),) = mistakes([line])
     assert "secret" not in said and "example.org" in said
+
+
+@pytest.mark.parametrize(
+    "line", ["numpy" + " " * 200_000 + "x", "numpy" + "\t" * 200_000 + "--hash", "numpy" + " #" * 100_000]
+)
+def test_no_requirement_takes_for_ever(line: str) -> None:
+    assert len([*mistakes([line]), *parsed([line])]) == 1

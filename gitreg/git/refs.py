@@ -18,6 +18,7 @@ from gitreg.tagspace import GUARD, Space
 _FIELDS = "refname:strip=2", "objecttype", "objectname", "type", "object", "tag", "taggerdate:unix"
 _FORMAT = "%00".join(f"%({field})" for field in _FIELDS)
 _OWN = Space()
+_MANY = 200  # patterns on one command line
 __all__ = ["GUARD"]
 
 
@@ -76,6 +77,37 @@ def oid(root: Path, ref: str) -> str | None:
     """What a full reference name points at, or None."""
     ran = run(root, ["rev-parse", "--verify", "--quiet", "--end-of-options", ref])
     return ran.out if ran.code == 0 else None
+
+
+def blocking(root: Path, tags: Sequence[str]) -> dict[str, str]:
+    """tag -> another one that is in its way: to Git one is a file where the other needs a folder.
+
+    Args:
+        tags: names of tags that are not there.
+    """
+    found: dict[str, str] = {}
+    for start in range(0, len(tags), _MANY):
+        some = tags[start : start + _MANY]
+        above = {above: tag for tag in some for above in _above(tag)}
+        patterns = [f"refs/tags/{name}" for tag in some for name in (f"{tag}/", *_above(tag))]
+        there = must(root, ["for-each-ref", "--format=%(refname)", *patterns]).split("\n")
+        for name in (ref.removeprefix("refs/tags/") for ref in there if ref):
+            below = next((tag for tag in _above(name) if tag in some), None) or above.get(name)
+            if below:
+                found.setdefault(below, name)
+    return found
+
+
+def twin(root: Path, branch: str) -> str | None:
+    """A branch that differs from another one, given in full, in the case of letters alone."""
+    there = must(root, ["for-each-ref", "--format=%(refname)", "--ignore-case", branch]).split("\n")
+    found = next((ref for ref in there if ref and ref != branch and ref.lower() == branch.lower()), None)
+    return found.removeprefix("refs/heads/") if found else None
+
+
+def _above(name: str) -> list[str]:
+    """The names of the folders that a reference's name needs."""
+    return [name[: slash.start()] for slash in re.finditer("/", name)]
 
 
 def remotes(root: Path) -> list[str]:
