@@ -1,11 +1,11 @@
 # Two commands do everything on a machine with Python, Git and make:
 #   make demo   build this repository's own models, serve them with Triton, ask each a question
-#   make test   lint, types and the tests; `make slow` has the rest: kills, races, S3, the largest frameworks
+#   make test   lint, types and the tests; `make slow` has the rest: kills, races, S3, the largest frameworks, fuzzing
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test lint types tests slow compiled benchmarks clean
+.PHONY: demo test lint types tests slow fuzz compiled benchmarks clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python scripts/demo.py
@@ -24,6 +24,11 @@ tests: compiled
 
 slow: compiled
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
+
+# Every parser, for so long each; SEED=N repeats a run.
+SECONDS ?= 120
+fuzz: compiled
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 # The tests start gitreg some thousand times; where PYTHONDONTWRITEBYTECODE is set each would compile it again.
 compiled: $(VENV)/.dev

@@ -63,8 +63,9 @@ def address_of(text: str) -> Address | None:
     url, _, within = text.partition("#")
     if "::" in re.split("[/@ ]", url)[0]:
         raise Refused(f"{text!r}: Git is not to run a helper for this", "https://, ssh:// or git@host:path")
-    if re.search(r"[\x00-\x20\x7f]", url):
-        raise Refused(f"{text!r} is not the address of a Git repository: a blank or control character in it")
+    if re.search(r"[\x00-\x20\x7f\ud800-\udfff]", url):
+        odd = "a blank, a control character or a byte that is no UTF-8 in it"
+        raise Refused(f"{text!r} is not the address of a Git repository: {odd}")
     if _SCHEME.match(url):
         _check(text, url)
     elif any(part.startswith("-") for part in re.split("[@:]", url, maxsplit=2)):

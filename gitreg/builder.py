@@ -362,13 +362,14 @@ def find_record(folder: Path) -> dict[str, Any] | None:
         data = own_yaml(found[0].read_bytes())
         files = {str(path): (int(f["size"]), str(f["sha256"])) for path, f in data["files"].items()}
         kind = str(data["format"])
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
+        sound = data.get("record") == record_digest(data)
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
     ordinal = int(found[0].relative_to(folder).parts[0])
     if kind not in ("triton", "raw") or found[0] != folder / record_path(kind, ordinal):
         return None
     whole_record = {**data, "files": files, "ordinal": ordinal}
-    return {**whole_record, "sound": data.get("record") == record_digest(data)}
+    return {**whole_record, "sound": sound}
 
 
 def differences(folder: Path, record: Mapping[str, Any], deep: bool) -> list[str]:

@@ -25,6 +25,7 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
 MAX_ALIASES = 20
 MAX_VALUES = 100_000
+_MOST_GROWN, _DEEPEST_GROWN = 3_000_000, 200
 
 Path = tuple[str | int, ...]
 Place = tuple[int, int]
@@ -214,7 +215,7 @@ class _Reader:
         if event.anchor not in self.anchors:
             raise _Broken(event.start_mark, f"the alias '*{event.anchor}' names no finished anchor")
         value = self.anchors[event.anchor]
-        self.values += _count(value)
+        self.values += _count(value, self.most)
         event.value = value
         self.put(event, value)
 
@@ -222,10 +223,10 @@ class _Reader:
 _NO_KEY = object()
 
 
-def _count(value: Any) -> int:
-    """Values below this one. Aliases are few and nesting is bounded, but growth is exponential."""
+def _count(value: Any, most: int) -> int:
+    """Values below this one, until there are too many. Nesting is bounded, but growth is exponential."""
     total, todo = 0, [value]
-    while todo and total <= MAX_VALUES:
+    while todo and total <= most:
         one = todo.pop()
         total += 1
         if isinstance(one, Mapping):
@@ -299,15 +300,43 @@ def own_yaml(raw: bytes) -> Any:
     """Data of a YAML file that gitreg itself writes, of any size; a safe loader all the same.
 
     Raises:
-        yaml.YAMLError: it is not YAML.
+        yaml.YAMLError: it is not YAML, or its aliases stand for too much.
     """
     import yaml
 
+    if b"&" in raw and (mistake := overgrown(raw)):
+        raise yaml.YAMLError(mistake)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(raw)
     try:
         return loader.get_single_data()
+    except (ValueError, OverflowError, RecursionError) as error:  # of its dates, numbers and nesting
+        raise yaml.YAMLError(str(error)) from None
     finally:
         loader.dispose()
+
+
+def overgrown(raw: bytes) -> str | None:
+    """Why YAML is too much to read: the values that its aliases stand for, each time, count as well."""
+    import yaml
+
+    sizes: dict[str, int] = {}
+    open_: list[tuple[str | None, int]] = []
+    total = 0
+    try:
+        for event in yaml.parse(raw, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            if isinstance(event, yaml.CollectionEndEvent):
+                anchor, before = open_.pop()
+                if anchor:
+                    sizes[anchor] = total - before
+            elif isinstance(event, yaml.NodeEvent):
+                total += sizes.get(str(event.anchor), 1) if isinstance(event, yaml.AliasEvent) else 1
+                if isinstance(event, yaml.CollectionStartEvent):
+                    open_.append((event.anchor, total))
+            if total > _MOST_GROWN or len(open_) > _DEEPEST_GROWN:
+                return f"more than {_MOST_GROWN:,} values, or nested too deep"
+    except yaml.YAMLError:  # whoever reads it says where
+        return None
+    return None
 
 
 def problems_of(document: Document, errors: Iterator[ValidationError]) -> list[Problem]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gitreg import safewrite
+from gitreg import dvcconfig, safewrite
 from gitreg.errors import Refused
 
 Section = dict[str, str]
@@ -253,16 +253,12 @@ def _of_commit(committed: bytes | None) -> _Said:
 
 
 def _parsed(raw: bytes, name: str) -> Mapping[str, Any]:
-    from configobj import ConfigObj, ConfigObjError
-
     if len(raw) > _MOST:
         raise Refused(f"{name}: {len(raw):,} bytes; a DVC configuration has at most {_MOST:,}")
     try:
-        lines = raw.decode("utf-8").splitlines()
-        said: Mapping[str, Any] = ConfigObj(lines, interpolation=False)
-    except (ConfigObjError, UnicodeDecodeError) as error:
+        return dvcconfig.parsed(raw, interpolation=False)
+    except ValueError as error:
         raise Refused(f"{name}: not a DVC configuration: {error}", "dvc config --list") from None
-    return said
 
 
 def _placed(folder: Path, value: str) -> str:

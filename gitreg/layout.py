@@ -152,6 +152,9 @@ class Layout:
             return
         outputs = {file: self._outputs(file) for file in files}
         asked = dict.fromkeys([*files, *(path for paths in outputs.values() for path in paths)])
+        if wrong := dvcfiles.ignore_mistakes(self.root, asked):
+            yield from wrong
+            return
         hidden = dvcfiles.hidden(self.root, asked)
         for file, paths in outputs.items():
             if file in hidden:

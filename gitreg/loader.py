@@ -132,7 +132,10 @@ def _artifact(version: Path) -> str:
     from gitreg.builder import find_record
 
     record = find_record(version.parent)
-    place = str(record["artifact"]["path"]) if record else "model"
+    said = record.get("artifact") if record else {"path": "model"}
+    place = said.get("path") if isinstance(said, Mapping) else None
+    if not isinstance(place, str):
+        raise Refused(f"{version}: the record names no artifact")
     if place != "model" and (not place.startswith("model/") or ".." in place.split("/")):
         raise Refused(f"{version}: the record names an artifact outside of the package: {place!r}")
     return place

@@ -40,6 +40,8 @@ _TENSORS = {
 }
 # MLflow's flavors whose files gitreg loads itself, by its name for the type.
 NATIVE = {"onnx": "onnx", "sklearn": "scikit-learn", "xgboost": "xgboost", "lightgbm": "lightgbm"}
+# What reading finds where MLflow did not write it.
+_ODD = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass
@@ -89,7 +91,7 @@ def read(said: Any) -> MLModel:
         inputs = list(_fields(signature.get("inputs"), "x"))
         outputs = list(_fields(signature.get("outputs"), "prediction"))
         _fill(found, inputs, outputs)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _ODD as error:
         found.why = f"the signature of {FILE}: {error}"
     return found
 
@@ -192,7 +194,7 @@ def samples(example: Any, model: MLModel, most: int = 8) -> list[dict[str, Any]]
         if not model.batched:
             return [table]
         rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)][:most]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except _ODD:
         return []
     lists = {item.name for item in items if item.shape == [1]}
     found = []

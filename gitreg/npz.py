@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -82,6 +83,8 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Array:
         data = bytearray(rest)
         if _fill(stream, data) != rest:
             raise ValueError(f"{name!r} is truncated")
+    if dtype.kind == "U" and np.frombuffer(data, f"{dtype.byteorder}u4").max(initial=0) > sys.maxunicode:
+        raise ValueError(f"{name!r} holds text with characters that there are not")
     return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
 
 

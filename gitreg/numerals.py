@@ -31,7 +31,10 @@ def mistake(text: str, finite: bool = True) -> str | None:
         return f"a number of {digits:,} digits; at most {MOST_DIGITS} are read"
     if not digits:
         return f"{text} is not a finite number" if finite else None
-    value = float(text.replace("_", ""))
+    try:
+        value = float(text.replace("_", ""))
+    except ValueError:
+        return None  # no number: whoever parses the text says so
     if math.isinf(value):
         return f"{text} is beyond what a float holds (about 1.8e308)"
     if value == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):

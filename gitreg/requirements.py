@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # White space is looked at from its beginning alone: from each of its characters it would take for ever.
 _COMMENT = re.compile(r"(^|(?<!\s)\s+)#.*$")
+# As PEP 508 has it; `packaging` also takes a name that ends in `_`.
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\\Z")
 _HASH = re.compile(r"--hash[= ]([a-z0-9]+:[0-9a-f]+)\Z")
 # Python's way to name the encoding of a file, which pip takes from its first two lines.
 _CODING = re.compile(r"coding[:=]\s*(?!(utf-?8|ascii)\b)[-\w.]", re.IGNORECASE)
@@ -127,6 +129,9 @@ def _read(text: str) -> tuple[Requirement | None, str | None]:
         one = Parsed(bare)
     except InvalidRequirement as error:
         return None, f"{bare!r} is not a requirement: {str(error).splitlines()[0]}"
+    for word in (one.name, *one.extras):
+        if not _NAME.match(word):
+            return None, f"{bare!r}: {word!r} is no name: a letter or digit is at its end"
     name = canonicalize_name(one.name)
     if mistake := _refused(one, name):
         return None, f"{bare!r}: {mistake}"

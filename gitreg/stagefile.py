@@ -12,9 +12,10 @@ from collections.abc import Collection
 
 from gitreg.names import NAME, VERSION
 
+# Comments hold no character that ends a line for some readers of YAML, nor one that is refused in it.
 _LINE = re.compile(
-    rf"^(?:({NAME.pattern[:-2]}): +({VERSION.pattern[:-2]}|latest) *(?: #[^\n]*)?"
-    r"|#[\x00-\x09\x0b-\x7f]*|)$".encode(),
+    rf"^(?:({NAME.pattern[:-2]}): +({VERSION.pattern[:-2]}|latest) *(?: #[\t -~]*)?"
+    r"|#[\t -~]*|)$".encode(),
     re.MULTILINE,
 )
 

@@ -255,6 +255,8 @@ def _samples(version: Path | None, schema: ModelSchema, custom: bool) -> Iterato
         data = own_yaml((version / "metadata" / "sample_data.yaml").read_bytes())
     except (OSError, yaml.YAMLError) as error:
         raise Refused(f"metadata/sample_data.yaml: {error}") from None
+    if data is not None and not isinstance(data, list):
+        raise Refused(f"metadata/sample_data.yaml: expected a list of samples, got a {type(data).__name__}")
     for i, said in enumerate(data or ()):
         sample, mistakes = read_sample(schema, said, custom)
         if mistakes:

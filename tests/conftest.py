@@ -17,7 +17,7 @@ from tests.wheelhouse import numpy_wheel
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Kills, races, object storage and the largest frameworks: `make slow`, which CI runs beside `make test`.
+# Kills, races, object storage, the largest frameworks, and fuzzing: `make slow`, which CI runs beside `make test`.
 SLOW = {"test_convert", "test_frameworks", "test_killed", "test_mlflow", "test_races"}
 SLOW |= {"test_object_storage", "test_pmml"}
 # The files that take longest, begun first: a file is done by one of two workers, and neither is to end alone.
@@ -37,7 +37,7 @@ LONG += (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow ones, and put the long ones first."""
     for item in items:
-        if item.path.stem in SLOW:
+        if item.path.stem in SLOW or item.path.stem.startswith("test_fuzz_"):
             item.add_marker("slow")
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 

@@ -151,7 +151,7 @@ def _parsed(file: str, raw: bytes) -> Any:
         if file.endswith((".yaml", ".yml")):
             return documents.parse(raw, file)[0].data
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -207,15 +207,13 @@ def _items(said: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _item(said: Mapping[str, Any]) -> dict[str, Any]:
-    return _without_nothing(
-        {
-            "name": text(said["name"]),
-            "type": text(said["data_type"]),
-            "shape": f"[{', '.join(text(n, 40) for n in said['shape'][:16])}]",
-            "optional": said.get("optional") is True,
-            "about": text(said.get("description", "")),
-        }
-    )
+    about = {"optional": said.get("optional") is True, "about": text(said.get("description", ""))}
+    return {
+        "name": text(said["name"]),
+        "type": text(said["data_type"]),
+        "shape": f"[{', '.join(text(n, 40) for n in said['shape'][:16])}]",
+        **_without_nothing(about),
+    }
 
 
 def _artifact(one: ModelVersion) -> list[list[str]]:

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gitreg import safewrite
+from gitreg import dvcconfig, safewrite
 from gitreg.declared import Artifact, ArtifactSource, Link
 from gitreg.documents import parse
 from gitreg.errors import Outside, Refused
@@ -83,7 +83,6 @@ class Store:
         https://dvc.org/doc/user-guide/project-structure/configuration
         """
         import platformdirs
-        from configobj import ConfigObj, ConfigObjError
 
         system = os.environ.get("DVC_SYSTEM_CONFIG_DIR") or platformdirs.site_config_dir("dvc", "iterative")
         user = os.environ.get("DVC_GLOBAL_CONFIG_DIR") or platformdirs.user_config_dir("dvc", "iterative")
@@ -91,9 +90,9 @@ class Store:
         place = own / "cache"
         for file in (Path(system) / "config", Path(user) / "config", own / "config", own / "config.local"):
             try:
-                said = ConfigObj(str(file), encoding="utf-8").get("cache") if file.is_file() else None
+                said = dvcconfig.parsed(file.read_bytes()).get("cache") if file.is_file() else None
                 said = said.get("dir") if isinstance(said, Mapping) else None
-            except (ConfigObjError, OSError, UnicodeDecodeError) as error:
+            except (ValueError, OSError) as error:
                 raise Refused(f"{file}: not a DVC configuration: {error}", "dvc config --list") from None
             if isinstance(said, str) and said:
                 place = Path(os.path.normpath(file.parent / said))

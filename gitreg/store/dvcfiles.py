@@ -1,4 +1,4 @@
-"""What DVC itself reads in a repository: every `.dvc` file, dvc.yaml and dvc.lock, and `.dvc/config`.
+"""What DVC itself reads in a repository: each `.dvc` file, dvc.yaml, dvc.lock, `.dvc/config`, .dvcignore.
 
 One that is broken, wherever it lies, fails `dvc pull`, `dvc status` and `dvc artifacts get` for all models.
 DVC's own schemas and its own `.dvcignore` decide; they are loaded only for what gitreg and `dvc add` do not
@@ -13,13 +13,14 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gitreg import treefiles
-from gitreg.documents import Document, parse
+from gitreg import dvcconfig, treefiles
+from gitreg.documents import Document, overgrown, parse
 from gitreg.errors import InvalidFiles, Problem
 
 CONFIGS = (".dvc/config", ".dvc/config.local")
 _MOST = 32 << 20
-_MOST_VALUES = 3_000_000
+# DVC makes one expression of a whole .dvcignore, and takes longer than anybody waits for many `*`.
+_MOST_IGNORE, _MOST_STARS = 64 << 10, 3
 # A .dvc file as `dvc add` writes it. A name that YAML would take for something else is in quotes there.
 _ADDED = re.compile(
     rb"outs:\n- md5: (?![0-9]+(?:e[0-9]+)?(?:\.dir)?\n)[0-9a-f]{32}(?:\.dir)?\n(?:  size: [0-9]+\n)?"
@@ -53,7 +54,7 @@ def mistakes(root: Path, file: str) -> list[Problem]:
         raw = treefiles.read(root, file, _MOST)
     except InvalidFiles as invalid:
         return list(invalid.problems)
-    if too_much := _overgrown(raw):
+    if too_much := overgrown(raw):
         return [Problem(file, 0, 0, "", too_much)]
     from dvc import schema
     from dvc.utils.serialize import ParseError, parse_yaml
@@ -88,30 +89,6 @@ def _invalid(document: Document, file: str, error: Any) -> Problem:
     return document.problem(path, message) if document.data is not None else Problem(file, 0, 0, "", message)
 
 
-def _overgrown(raw: bytes) -> str | None:
-    """Why YAML is too much to read: the values that its aliases stand for, each time, count as well."""
-    import yaml
-
-    sizes: dict[str, int] = {}
-    open_: list[tuple[str | None, int]] = []
-    total = 0
-    try:
-        for event in yaml.parse(raw, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            if isinstance(event, yaml.CollectionEndEvent):
-                anchor, before = open_.pop()
-                if anchor:
-                    sizes[anchor] = total - before
-            elif isinstance(event, yaml.NodeEvent):
-                total += sizes.get(str(event.anchor), 1) if isinstance(event, yaml.AliasEvent) else 1
-                if isinstance(event, yaml.CollectionStartEvent):
-                    open_.append((event.anchor, total))
-            if total > _MOST_VALUES or len(open_) > 200:
-                return f"more than {_MOST_VALUES:,} values, or nested too deep"
-    except yaml.YAMLError:  # DVC's own reader says where
-        return None
-    return None
-
-
 def config_mistakes(root: Path) -> list[Problem]:
     """What is wrong with the configuration that a repository has DVC read."""
     if linked := treefiles.link_mistake(root, ".dvc"):
@@ -131,12 +108,12 @@ def _config(root: Path, file: str) -> Iterator[Problem]:
 
 def config_mistake(raw: bytes) -> str | None:
     """What DVC refuses in a configuration, which need not be complete; None if nothing."""
-    from configobj import ConfigObj, ConfigObjError
-
     try:
-        said = ConfigObj(raw.decode("utf-8").splitlines()).dict()
-    except (ConfigObjError, UnicodeDecodeError) as error:
-        return str(error).partition("\n")[0]
+        said = dvcconfig.parsed(raw)
+    except ValueError as error:
+        return str(error)
+    if loose := [name for name, values in said.items() if not isinstance(values, dict)]:
+        return f"{loose[0]!r} stands outside of a section"
     if _is_usual(said):
         return None
     from dvc.config import Config, ConfigError, _lower_keys, _parse_named
@@ -204,6 +181,45 @@ def folders_above(file: str) -> Iterator[str]:
     """The folders that a file is in, relative as it is; the root is empty."""
     parts = file.split("/")
     return ("/".join(parts[:depth]) for depth in range(len(parts)))
+
+
+def ignore_mistakes(root: Path, files: Iterable[str]) -> list[Problem]:
+    """What is wrong with the .dvcignore files above some files: DVC ends on them, or is never done."""
+    folders = dict.fromkeys(above for file in files for above in folders_above(file) if ".." not in above)
+    names = [os.path.join(folder, ".dvcignore") for folder in folders]
+    return [
+        problem
+        for name in names
+        if os.path.lexists(root / name) and _says_something(root / name)
+        for problem in _ignore_file(root, name)
+    ]
+
+
+def _ignore_file(root: Path, name: str) -> Iterator[Problem]:
+    try:
+        from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern as Pattern
+    except ImportError:  # before pathspec 1
+        from pathspec.patterns import GitWildMatchPattern as Pattern  # type: ignore[attr-defined]
+
+    try:
+        text = treefiles.follow(root / name, name, _MOST_IGNORE).decode("utf-8")
+    except InvalidFiles as invalid:
+        yield from invalid.problems
+        return
+    except UnicodeDecodeError as error:
+        yield Problem(name, 0, 0, "", f"not UTF-8: byte {error.start} is {error.object[error.start]:#04x}")
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        if max((part.count("*") for part in line.split("/")), default=0) > _MOST_STARS or (
+            line.count("**") > _MOST_STARS
+        ):
+            message = f"more than {_MOST_STARS} `*` in the name of a file or folder, or `**` in a line"
+            yield Problem(name, number, 1, "", message)
+            continue
+        try:
+            re.compile(Pattern(line.strip()).regex or "")
+        except (ValueError, re.error, IndexError) as error:
+            yield Problem(name, number, 1, "", f"DVC refuses the pattern: {error}")
 
 
 def _says_something(file: Path) -> bool:

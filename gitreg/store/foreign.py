@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitreg import dvcconfig
 from gitreg.errors import Outside, Refused
 from gitreg.store import fetching
 from gitreg.store.pointers import Tracked
@@ -27,16 +28,17 @@ _DEFAULT = ""
 
 def lendable(root: Path) -> dict[str, dict[str, Any]]:
     """name -> settings of a registry's remotes; the default one also as the empty name."""
-    from configobj import ConfigObj, ConfigObjError
-
     found: dict[str, dict[str, Any]] = {}
     default = None
     for name in ("config", "config.local"):
         try:
-            said = ConfigObj(str(root / ".dvc" / name), encoding="utf-8")
-        except (ConfigObjError, UnicodeDecodeError) as error:
+            said = dvcconfig.parsed((root / ".dvc" / name).read_bytes())
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
             raise Refused(f".dvc/{name} there is not a DVC configuration: {error}") from None
-        default = said.get("core", {}).get("remote", default)
+        core = said.get("core")
+        default = core.get("remote", default) if isinstance(core, Mapping) else default
         for section, values in said.items():
             match = re.match(r"'?remote \"([^\"]+)\"'?\Z", section)
             if match and isinstance(values, Mapping):
