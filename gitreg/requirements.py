@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # White space is looked at from its beginning alone: from each of its characters it would take for ever.
 _COMMENT = re.compile(r"(^|(?<!\s)\s+)#.*$")
 # As PEP 508 has it; `packaging` also takes a name that ends in `_`.
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\\Z")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 _HASH = re.compile(r"--hash[= ]([a-z0-9]+:[0-9a-f]+)\Z")
 # Python's way to name the encoding of a file, which pip takes from its first two lines.
 _CODING = re.compile(r"coding[:=]\s*(?!(utf-?8|ascii)\b)[-\w.]", re.IGNORECASE)
