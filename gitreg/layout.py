@@ -6,6 +6,7 @@ no merge brings what `check` refuses afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitreg import checker, memo, treefiles
-from gitreg.errors import InvalidFiles, Problem, Refused
+from gitreg.errors import GitregError, InvalidFiles, Problem, Refused
 from gitreg.git import listing
 from gitreg.globs import Glob
 from gitreg.manifest import REGISTRY_FILE
@@ -44,6 +45,7 @@ class Layout:
     def __init__(self, registry: Registry, submodules: Collection[str]) -> None:
         self.registry, self.root = registry, registry.root
         self.submodules = submodules
+        self.others: tuple[str, ...] = ()
 
     def everything(self, found: Sequence[Checked]) -> list[Problem]:
         """What is wrong anywhere.
@@ -51,10 +53,11 @@ class Layout:
         Args:
             found: all models.
         """
-        every = sorted(file for file in self.registry.visible or () if dvcfiles.is_read(file))
-        own = [file for file in every if os.path.lexists(self.root / file)]
         if not self.registry.git_folder:  # and so it is no DVC repository either
             return self._config()
+        every = sorted(file for file in self.registry.visible or () if dvcfiles.is_read(file))
+        self.others = self._others(every, {*self.registry.files, *_files(found)})
+        own = self._ours(file for file in every if os.path.lexists(self.root / file))
         return [
             *self._submodules(None),
             *self._dvc(own),
@@ -85,7 +88,11 @@ class Layout:
             f":(glob){f'{folder}/' if folder else ''}**/{name}" for folder in below for name in _DVC_NAMES
         ]
         hidden = listing.tracked(self.root, places)
-        others = [f":(glob){f'{folder}/' if folder else ''}**/{n}" for folder in folders for n in _DVC_NAMES]
+        anew = [f":(glob){f'{folder}/' if folder else ''}**/{n}" for folder in folders for n in _DVC_NAMES]
+        converted = listing.tracked(self.root, anew)
+        used = {*_files(found), *(self._inputs() if inner else ())}
+        self.others = self._others([*changed, *hidden, *converted], used)
+        own, hidden, converted = map(self._ours, (own, hidden, converted))
         fixed = [
             file
             for file in (REGISTRY_FILE, *checker.stage_files(self.root))
@@ -97,10 +104,40 @@ class Layout:
             *self._dvc(own),
             *self._seen_by_dvc([*own, *hidden]),
             *self._git_ignored([f":(literal){file}" for file in own] + places),
-            *self._kept_elsewhere([*fixed, *own, *listing.tracked(self.root, others), *_files(found)]),
+            *self._kept_elsewhere([*fixed, *own, *converted, *_files(found)]),
             *(dvcfiles.config_mistakes(self.root) if moved else ()),
             *(self._without_dvc() if moved and listing.tracked(self.root, _EVERYWHERE) else ()),
         ]
+
+    # DVC repositories of others -------------------------------------------------------------------
+
+    def _others(self, files: Iterable[str], used: Collection[str]) -> tuple[str, ...]:
+        """Folders that are DVC repositories of their own, and have nothing of ours; with a slash at the end.
+
+        Another registry below this one has one, and so has a project of somebody else's: what DVC reads there
+        is that one's business.
+
+        Args:
+            files: those that they are above.
+            used: what models of this registry are read from.
+        """
+        above = {folder for file in files for folder in folders_above(file) if folder}
+        apart = sorted(folder for folder in above if (self.root / folder / ".dvc" / "config").is_file())
+        if not apart:
+            return ()
+        used = {*used, *self.registry.files}
+        return tuple(f"{one}/" for one in apart if not any(f"{file}/".startswith(f"{one}/") for file in used))
+
+    def _inputs(self) -> Iterator[str]:
+        """What every model of this registry is read from."""
+        top = f"{self.root}/"
+        for file in self.registry.files:
+            with contextlib.suppress(GitregError):  # it is broken, which is another problem
+                gathered = self.registry.gather(file, build=False, visible=self.registry.visible)
+                yield from (path.removeprefix(top) for path in gathered.inputs if path.startswith(top))
+
+    def _ours(self, files: Iterable[str]) -> list[str]:
+        return [file for file in files if not file.startswith(self.others)] if self.others else [*files]
 
     def _is_listed(self, file: str) -> bool:
         """Whether Git lists a path that changed: it is there, and no folder of files."""
@@ -174,7 +211,7 @@ class Layout:
         """DVC's files that are committed although a .gitignore names them: DVC refuses those."""
         if not places:
             return
-        for file in listing.ignored(self.root, ".gitignore", places):
+        for file in self._ours(listing.ignored(self.root, ".gitignore", places)):
             why = "a .gitignore names it, and DVC reads no file that Git ignores"
             yield Problem(file, 0, 0, "", f"{why}: git check-ignore --no-index -v {file}")
 

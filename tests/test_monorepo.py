@@ -353,6 +353,39 @@ def test_the_rule_for_prefixes_is_that_of_git_and_gto(tmp_path: Path) -> None:
             assert not (git and reads) or word in ("a.lock", "-a", "a/"), word
 
 
+def test_a_registry_at_the_top_and_others_below_it_are_all_fine(workshop: Workshop) -> None:
+    """Each is a DVC repository of its own, and so is a project that is no registry."""
+    shop, project = workshop, workshop.root / "services" / "web"
+    for folder in ("risk", "risk/inner"):
+        assert gitreg("init", folder, cwd=shop.root).returncode == 0
+        run("cp", "-r", shop.root / "models", shop.root / folder, cwd=shop.root)
+        assert gitreg("check", "--fix", "--no-run", cwd=shop.root / folder).returncode == 0
+    project.mkdir(parents=True)
+    run(sys.executable, "-m", "dvc", "init", "-q", "--subdir", cwd=project)
+    (project / "data.txt").write_text("x")
+    run(sys.executable, "-m", "dvc", "add", "-q", "data.txt", cwd=project)
+    (project / "odd.dvc").write_text("outs: 7\n")
+    base = run("git", "rev-parse", "HEAD", cwd=shop.root).stdout.strip()
+    shop.commit("more")
+    for folder in (".", "risk", "risk/inner"):
+        for more in ([], ["--base", base]):
+            done = gitreg("check", "--no-run", *more, cwd=shop.root / folder)
+            assert done.returncode == 0, (folder, more, done.stderr)
+
+
+@pytest.mark.parametrize("place", ["models", "models/adder"])
+def test_a_dvc_repository_around_what_a_model_is_read_from_is_refused(workshop: Workshop, place: str) -> None:
+    base = run("git", "rev-parse", "HEAD", cwd=workshop.root).stdout.strip()
+    config = workshop.root / place / ".dvc" / "config"
+    config.parent.mkdir()
+    config.write_text("")
+    run("git", "add", "-f", config, cwd=workshop.root)
+    run("git", "commit", "-qm", "hide", cwd=workshop.root)
+    for more in ([], ["--base", base]):
+        done = workshop.gitreg("check", "--no-run", *more)
+        assert done.returncode == 1 and "hides it" in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("verb", ["check", "plan", "apply"])
 def test_prefixes_that_differ_in_case_alone_are_refused(mono: Mono, verb: str) -> None:
     mono.registry("ml", "ml", foo="1.0.0").registry("ML", "ML", foo="1.0.0").commit()
