@@ -221,6 +221,11 @@ SMALL = {
         sample={"x": [[1, 2, 3], [4, 5, 6]]},
         batching={"custom": True},
     ),
+    "large": small(
+        'n = int(inputs["x"][0])\nreturn {"y": np.ones(max(n, 0), np.int32), "t": np.array(["a" * max(-n, 0)])}',
+        outputs={"y": {"data_type": "int", "shape": [-1]}, "t": {"data_type": "string", "shape": [1]}},
+        triton=DELAY,
+    ),
     "twins": small(
         'import time\ntime.sleep(0.05)\nreturn {"y": np.array([os.getpid()], np.int64)}',
         outputs={"y": {"data_type": "long", "shape": [1]}},
@@ -550,6 +555,37 @@ def test_whatever_a_model_raises_or_returns_its_own_request_alone_fails(url: str
             assert text.replace("{}", "1, " if "custom" in name else "") in answer, x
             assert len(answer.encode()) <= 2000
     assert after[1] - before[1] < len(xs), "they did share batches"
+
+
+IN_LITTLE_MEMORY = """
+import json, sys
+from pathlib import Path
+from gitreg import server
+from tests.test_triton import at_once, y
+
+ports = server.free_ports("127.0.0.1", 0, 0, 0)
+with server.serve(server.find(), Path(sys.argv[1]), ports, Path(sys.argv[2])):
+    url = f"127.0.0.1:{ports.http}"
+    for large in (20_000_000, -80_000_000):
+        calls = [lambda x=x: y(url, "large", [[x]]) for x in (1, 2, large, 3, 4, 5, 6, 7)]
+        print(json.dumps([a if isinstance(a, str) else len(a) for a in at_once(calls)]))
+"""
+
+
+def test_an_answer_that_is_larger_than_the_shared_memory_fails_alone(dist: Path, tmp_path: Path) -> None:
+    """As in Docker, which gives a container 64 MiB."""
+    shutil.copytree(dist / "triton" / "large", tmp_path / "models" / "large")
+    own = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else []), "sh", "-ec"]
+    own += ['mount -t tmpfs -o size=64m none /dev/shm && exec "$@"', "sh"]
+    command = [sys.executable, "-c", IN_LITTLE_MEMORY, str(tmp_path / "models"), str(tmp_path / "log")]
+    done = subprocess.run([*own, *command], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    numbers, texts = map(json.loads, done.stdout.splitlines())
+    for answers in (numbers, texts):
+        error = answers.pop(2)
+        assert error.startswith("MemoryError: the answer takes 80,000,0"), error
+        assert "and all of /dev/shm has 67,108,864; Docker: --shm-size" in error
+        assert answers == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_a_grpc_client_reads_the_text_of_an_error_however_long_it_was(listening: server.Ports) -> None:

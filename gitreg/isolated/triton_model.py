@@ -13,6 +13,8 @@ import triton_python_backend_utils as pb_utils
 
 from .user_model import Field, UserModel, told
 
+_LARGE = 1 << 20  # smaller answers always fit
+
 
 class TritonPythonModel:
     """Triton calls initialize once, then execute with every batch of requests it has put together."""
@@ -110,7 +112,30 @@ class TritonPythonModel:
 
 
 def _response(answer):
+    """The response of an answer, which has to fit into the memory that Triton shares with this process.
+
+    What does not fit is found by Triton only after `execute`, and fails all requests of the batch.
+    """
+    size = sum([_size(array) for array in answer.values()])
+    if size > _LARGE:
+        whole = _shared_memory()
+        if whole is not None and size > whole:
+            raise MemoryError(
+                f"the answer takes {size:,} bytes, and all of /dev/shm has {whole:,}; Docker: --shm-size"
+            )
     return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in answer.items()])
+
+
+def _size(array):
+    return sum(map(len, array.ravel().tolist())) if array.dtype.hasobject else array.nbytes
+
+
+def _shared_memory():
+    try:
+        found = os.statvfs("/dev/shm")
+        return found.f_blocks * found.f_frsize or None
+    except OSError:
+        return None
 
 
 def _failure(error):

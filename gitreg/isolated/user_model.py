@@ -266,10 +266,14 @@ def _numbers(field, values):
 def _strings(field, values):
     rows, shape = [], None
     for value in values:
-        value = _plain(value)
-        if not _is_array(value) or value.dtype.kind not in "OSU" or not field.fits(value.shape):
+        if type(value) is not np.ndarray:
+            value = _plain(value)
+            if not _is_array(value):
+                raise field.wrong(value)
+        if value.dtype.kind not in "OSU" or not field.fits(value.shape):
             raise field.wrong(value)
-        shape = _same_shape(field, value, shape)
+        if value.shape != shape:
+            shape = _same_shape(field, value, shape)
         rows.append(_encoded(field, value))
     return np.stack(rows)
 
