@@ -296,7 +296,9 @@ def _wait_until_ready(
     next_told = began + _TELL_AFTER
     while (now := time.monotonic()) < began + seconds:
         if process.poll() is not None:
-            raise Outside(f"tritonserver ended with exit code {process.returncode}:{reasons(log)}")
+            failed = tritonlog.failed(_read(log))
+            why = f", as it could not load {tritonlog.some(failed)}" if failed else ""
+            raise Outside(f"tritonserver ended with exit code {process.returncode}{why}:{reasons(log)}")
         if _is_ready(running.ports):
             return
         if now >= next_told:

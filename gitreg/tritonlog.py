@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 # Of many models some are named, and a line of the log is cut.
 _NAMED, _LINES, _LONGEST = 5, 12, 400
 _LOADED = re.compile(r"successfully loaded '([^']+)'")
+_FAILED = re.compile(r"failed to load '([^']+)' version \d+: ")
 
 
 def loaded(log: str, models: Iterable[str]) -> list[str]:
@@ -44,9 +45,16 @@ def some(names: Collection[str]) -> str:
     return few + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
+def failed(log: str) -> list[str]:
+    """Returns the models that a log says could not be loaded."""
+    return list(dict.fromkeys(_FAILED.findall(log)))
+
+
 def telling(log: str) -> list[str]:
-    """Returns the lines of a log that say what went wrong, or its end."""
+    """Returns the lines of a log that say why models were not loaded, or what else went wrong, or its end."""
     lines = log.splitlines()
+    if models := [line[:_LONGEST] for line in lines if _FAILED.search(line)]:
+        return models[:_LINES]
     wrong = [
         line for line in lines if line[:1] == "E" or "error:" in line.lower() or "failed" in line.lower()
     ]

@@ -847,6 +847,30 @@ def test_models_that_are_not_ready_in_time_are_named(
     serving.nothing_is_left()
 
 
+def test_models_that_triton_cannot_load_are_named_whatever_they_raise(
+    serve: Callable[..., Serving], workshop: Workshop
+) -> None:
+    raised = {
+        "stopped": ("raise KeyboardInterrupt('while it loads')", "KeyboardInterrupt: while it loads"),
+        "half": (r"raise ValueError('a\ud800b')", r"ValueError: a\\ud800b"),
+        "long": ("raise ValueError('m' * 10_000_000)", "ValueError: mmm"),
+        "leaver": ("raise SystemExit(3)", "SystemExit: 3"),
+        "plain": ("raise ValueError('no luck')", "ValueError: no luck"),
+    }
+    for name, (load, _) in raised.items():
+        add_other(workshop, name, load)
+    serving = serve(*raised, "--json", *FREE)
+    stdout, stderr = serving.process.communicate(timeout=60)
+    assert (serving.process.returncode, stdout) == (4, "")
+    head, *lines = stderr.rstrip().splitlines()
+    assert head.startswith("error: tritonserver ended with exit code 1, as it could not load ")
+    for name, (_, text) in raised.items():
+        assert name in head
+        assert any(f"failed to load '{name}' version 0: " in line and text in line for line in lines), stderr
+    assert all(line.startswith("    | ") and len(line) < 450 for line in lines)
+    serving.nothing_is_left()
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
 def test_a_time_to_be_ready_is_a_number_of_seconds(workshop: Workshop, seconds: str) -> None:
     done = workshop.gitreg("serve", "adder", "--ready-timeout", seconds)

@@ -48,6 +48,21 @@ def test_what_the_log_says_of_a_model_is_not_what_it_says_of_another() -> None:
     assert tritonlog.about(LOG, ["n.t", "absent"]) == []
 
 
+def test_why_models_were_not_loaded_comes_before_all_else() -> None:
+    log = (
+        LOG
+        + "E other\n" * 20
+        + "I1 x] \"failed to load 'custom'\"\nE1 x] \"failed to load 'net' version 12: no\"\n"
+    )
+    assert tritonlog.failed(log) == ["custom", "net"]
+    assert [line.partition('"')[2][:22] for line in tritonlog.telling(log)] == [
+        "failed to load 'custom",
+        "failed to load 'net' v",
+    ]
+    assert tritonlog.telling("I fine\nE wrong\nI fine") == ["E wrong"]
+    assert tritonlog.telling("I fine\n" * 20) == ["I fine"] * 12
+
+
 def test_a_line_of_the_log_is_bounded() -> None:
     assert all(len(line) <= 400 for line in tritonlog.telling("E" + "x" * 10_000))
     assert all(len(line) <= 400 for line in tritonlog.about("net " + "x" * 10_000, ["net"]))

@@ -149,7 +149,6 @@ def _failure(error):
 def _is_plain(error):
     """Whether Triton can pass an exception on by itself, with its traceback."""
     try:
-        str(error).encode()
-        return isinstance(error, Exception)
+        return isinstance(error, Exception) and len(str(error).encode()) < 10_000
     except BaseException:
         return False
