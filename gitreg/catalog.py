@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from gitreg import git, index, indexer, ownership, resolver
-from gitreg.catalogued import ModelEvent, ModelVersion, ModelVersionStage, Page, RegisteredModel
+from gitreg.catalogued import ModelEvent, ModelVersion, Page, RegisteredModel
+from gitreg.entries import version_of, when
 from gitreg.errors import InvalidFiles, Outside, Refused, Usage
 from gitreg.git import discovery, plain
 from gitreg.indexer import Progress
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from gitreg.records import Records
 
 _REGISTRY_FILE = "registry.yaml"
-_LAST = 253_402_300_799  # the last second of the year 9999
 
 T = TypeVar("T")
 
@@ -53,6 +52,7 @@ class Catalog:
     ) -> None:
         self.root, self.bare, self.prefix = root, bare, prefix
         self.progress = progress or _quiet
+        self._stray: dict[str, tuple[str, ...]] | None = None
 
     @cached_property
     def place(self) -> plain.Place:
@@ -90,10 +90,19 @@ class Catalog:
         def read(one: index.Index) -> list[RegisteredModel]:
             found = indexer.summaries(one, self.root, self.progress, self.space)
             abouts = {name: said["about"] for name, said in found.items() if said["about"]}
+            self._stray = _stray(found)
             contents = self._contents(one, abouts.items())
             return [self._model(name, found[name], contents) for name in abouts]
 
         return self._use(read)
+
+    @property
+    def stray(self) -> dict[str, tuple[str, ...]]:
+        """What is odd about the tags of models that never had a version, as `models` saw them last."""
+        if self._stray is None:
+            found = self._use(lambda one: indexer.summaries(one, self.root, self.progress, self.space))
+            self._stray = _stray(found)
+        return self._stray
 
     def names(self) -> list[str]:
         """The names of the same."""
@@ -127,7 +136,7 @@ class Catalog:
             bodies = indexer.bodies(one, self.root, self.progress, self.space)
             entries = [(name, entry) for name, body in bodies.items() for entry in body["versions"]]
             contents = self._contents(one, entries)
-            return [_version(name, bodies[name], entry, contents) for name, entry in entries]
+            return [version_of(name, bodies[name], entry, contents) for name, entry in entries]
 
         return self._use(read)
 
@@ -153,7 +162,7 @@ class Catalog:
         said = self._use(read)
         if said is None:
             self._refuse(wanted.model)
-        return _version(wanted.model, said[0].body, said[1]["entry"], said[1]["contents"])
+        return version_of(wanted.model, said[0].body, said[1]["entry"], said[1]["contents"])
 
     def foreign(self, tags: Iterable[Tag]) -> set[str]:
         """The names of tags that are another registry's. All tags of each model are to be there."""
@@ -194,6 +203,7 @@ class Catalog:
                 found.words[tag.oid][1].strip(),
                 tag.name,
                 tag.commit,
+                found.odd.get(tag.oid, ""),
             )
             for tag in found.record.tags
         ]
@@ -343,15 +353,16 @@ class Catalog:
             when(said["created"]),
             when(said["updated"]),
             said["deprecated"],
-            _version(name, about, said["about"], contents),
+            version_of(name, about, said["about"], contents),
             lambda: self._versions_of(name),
+            tuple(said["odd"]),
         )
 
     def _versions_of(self, name: str) -> list[ModelVersion]:
         def read(one: index.Index) -> list[ModelVersion]:
             body = indexer.told(one, self.root, name, self.progress, self.space).body
             contents = self._contents(one, [(name, entry) for entry in body["versions"]])
-            return [_version(name, body, entry, contents) for entry in body["versions"]]
+            return [version_of(name, body, entry, contents) for entry in body["versions"]]
 
         return self._use(read)
 
@@ -381,8 +392,13 @@ class Catalog:
         return found[0]
 
     def _refuse(self, name: str) -> NoReturn:
+        self._stray = None
         folders = [path.parent.name for path in self.root.glob("models/*/model.yaml")]
-        raise resolver.no_model(Reference(name), folders, self.names())
+        raise resolver.no_model(Reference(name), folders, self.names(), self.stray.get(name, ()))
+
+
+def _stray(summaries: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(s["odd"]) for name, s in summaries.items() if s["odd"] and not s["about"]}
 
 
 def _stages(raw: bytes) -> dict[str, Any]:
@@ -394,45 +410,6 @@ def _stages(raw: bytes) -> dict[str, Any]:
         return {}
 
 
-def when(seconds: int) -> datetime:
-    """A tagger time; one that no calendar has is the calendar's end."""
-    return datetime.fromtimestamp(max(0, min(seconds, _LAST)), timezone.utc)
-
-
 def _ordinals(body: Mapping[str, Any]) -> Callable[[Any], int]:
     ordinals = {entry["version"]: entry["ordinal"] for entry in body["versions"]}
     return lambda version: int(ordinals[version.version])
-
-
-def _version(
-    model: str, body: Mapping[str, Any], entry: Mapping[str, Any], contents: Mapping[str, Any]
-) -> ModelVersion:
-    return ModelVersion(
-        model=model,
-        version=entry["version"],
-        ordinal=entry["ordinal"],
-        id=f"v_{entry['oid'][:12]}",
-        model_id=body["id"],
-        created=when(entry["time"]),
-        by=entry["by"],
-        message=entry["message"],
-        tag=entry["tag"],
-        commit=entry["commit"],
-        digest=entry["trailers"].get("Gitreg-Digest", ""),
-        gone=when(entry["gone"]) if entry["gone"] is not None else None,
-        latest=entry["version"] == body["latest"],
-        stages=tuple(entry["stages"]),
-        stays=tuple(_stay(said) for said in body["stays"] if said["version"] == entry["version"]),
-        trailers=entry["trailers"],
-        content=contents.get(entry["oid"], {}),
-    )
-
-
-def _stay(said: Mapping[str, Any]) -> ModelVersionStage:
-    until = when(said["until"]) if said["until"] is not None else None
-    return ModelVersionStage(
-        said["stage"], said["version"], when(said["since"]), until, said["by"], said["message"], said["tag"]
-    )
-
-
-version_of = _version

@@ -56,6 +56,7 @@ class ModelVersion:
         stages: those it is in now.
         stays: all that it is and was in, in order.
         content: all that is known of the manifest; the properties below read it.
+        odd_tag: what is odd about the tag's object, a sentence each.
     """
 
     model: str
@@ -75,6 +76,7 @@ class ModelVersion:
     stays: tuple[ModelVersionStage, ...] = ()
     trailers: Mapping[str, str] = field(default_factory=dict, repr=False)
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    odd_tag: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.model}@{self.version}"
@@ -102,6 +104,11 @@ class ModelVersion:
     def problems(self) -> tuple[str, ...]:
         """Why today's schema would refuse the manifest, or why there is none; empty when it is fine."""
         return tuple(self.content.get("problems", ()))
+
+    @property
+    def odd(self) -> tuple[str, ...]:
+        """What is odd about its tag, the commit or the manifest's object, a sentence each; empty for most."""
+        return (*self.odd_tag, *map(str, self.content.get("odd", ())))
 
     @property
     def file(self) -> str | None:
@@ -270,6 +277,7 @@ class RegisteredModel:
         created, updated: the times of its first registration and of its last tag.
         deprecated: whether its last tag says so.
         about: the latest version (or the last that there was), whose words hold for the model.
+        odd_tags: what is odd about any of its tags, a sentence each; those that record nothing among them.
     """
 
     name: str
@@ -282,6 +290,7 @@ class RegisteredModel:
     deprecated: bool
     about: ModelVersion = field(repr=False)
     _versions: Callable[[], list[ModelVersion]] = field(repr=False, compare=False)
+    odd_tags: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.name
@@ -320,6 +329,11 @@ class RegisteredModel:
         """Why today's schema would refuse its manifest."""
         return self.about.problems
 
+    @property
+    def odd(self) -> tuple[str, ...]:
+        """What is odd about its tags, and about what its highest version's tag names; empty for most."""
+        return tuple(dict.fromkeys((*self.odd_tags, *self.about.odd)))
+
     def versions(self) -> list[ModelVersion]:
         """All versions, the highest first; deregistered ones among them, with `gone`."""
         return sorted(self._versions(), key=lambda v: order(v.version), reverse=True)
@@ -343,6 +357,7 @@ class ModelEvent:
         version: of "assign", the one that is registered at the tag's commit; None for none.
         stage: of "assign" and "unassign".
         when, by, message: of the tag; the message is whole.
+        odd: what is odd about the tag's object; empty for most.
     """
 
     kind: str
@@ -353,6 +368,7 @@ class ModelEvent:
     message: str
     tag: str
     commit: str
+    odd: str = ""
 
 
 class Page(list[ModelVersion]):

@@ -79,13 +79,17 @@ class _Reader:
         """Contents of some versions."""
         files = [one.file or f"models/{one.model}/model.yaml" for one in wanted]
         manifests = self._blobs([(one.commit, file) for one, file in zip(wanted, files, strict=True)])
-        found: dict[str, Content] = {}
+        read: list[tuple[Wanted, str, Said | None]] = []
         for one, file in zip(wanted, files, strict=True):
             raw = self.blobs.get(manifests.get((one.commit, file), ""))
             said = self._data(raw, file) if raw is not None else None
             if said is None or said[0].get("name") != one.model:
                 file, said = self._elsewhere(one) or (file, said)
-            found[one.oid] = self._content(one, file, said)
+            read.append((one, file, said))
+        lacking = self._lacking([(one, file) for one, file, said in read if said is None])
+        found = {
+            one.oid: self._content(one, file, said) if said else lacking[one.oid] for one, file, said in read
+        }
         # An artifact is in a .dvc file of its own, or else in the dvc.lock of a pipeline.
         for asks in (_asks_first, _asks_then):
             asked = {one.oid: asks(found[one.oid]) for one in wanted}
@@ -150,11 +154,25 @@ class _Reader:
             snapshot.reader.close()
         return None
 
-    def _content(self, one: Wanted, file: str, read: Said | None) -> Content:
+    def _lacking(self, asked: Sequence[tuple[Wanted, str]]) -> dict[str, Content]:
+        """Contents of versions whose manifests cannot be read, by the ids of their tags: why they cannot."""
+        if not asked:
+            return {}
+        named = [(one.commit, f"{self.prefix}{file}") for one, file in asked]
+        names = [
+            name for commit, path in named for name in (commit, f"{commit}^{{tree}}", f"{commit}:{path}")
+        ]
+        heads = plain.heads(self.root, names)
+        listed = plain.blobs_at(self.root, dict.fromkeys(named))
+        found = {}
+        for i, ((one, file), at) in enumerate(zip(asked, named, strict=True)):
+            odd = _why_not(one.commit[:12], file, heads[3 * i : 3 * i + 3], listed.get(at))
+            problem = odd or f"commit {one.commit[:12]} has no manifest of {one.model}"
+            found[one.oid] = {"file": None, "problems": [problem], **({"odd": [odd]} if odd else {})}
+        return found
+
+    def _content(self, one: Wanted, file: str, read: Said) -> Content:
         """What a manifest says itself."""
-        if read is None:
-            problem = f"commit {one.commit[:12]} has no manifest of {one.model}"
-            return {"file": None, "problems": [problem]}
         said, problems = read
         if said.get("name") != one.model and not (problems and "name" not in said):
             problems = [*problems, f"{file}: name: the manifest is of {said.get('name')!r:.80}"]
@@ -289,6 +307,36 @@ def _format(path: str, kind: str) -> str:
 @lru_cache(maxsize=10_000)
 def _contained(folder: str, text: str) -> tuple[str, str | None]:
     return contain(None, folder, text)
+
+
+def why_not(root: Path, commit: str, file: str, prefix: str) -> str:
+    """Returns what is odd about a commit whose manifest cannot be read; empty where it just has none."""
+    named = (commit, f"{prefix}{file}")
+    heads = plain.heads(root, [commit, f"{commit}^{{tree}}", ":".join(named)])
+    return _why_not(commit[:12], file, heads, plain.blobs_at(root, [named]).get(named))
+
+
+def _why_not(commit: str, file: str, heads: Sequence[plain.Object | None], listed: str | None) -> str:
+    """What is odd about a commit or a manifest that cannot be read; empty where a commit just has none.
+
+    Args:
+        heads: the commit, its tree, and the file.
+        listed: the object that the commit's tree has for the file.
+    """
+    whole, tree, there = heads
+    if whole is None:
+        return f"commit {commit}, which the tag names, is not in this repository, or is damaged"
+    if whole.kind != "commit":
+        return f"{commit}, which the tag names, is a {whole.kind} and no commit"
+    if tree is None:
+        return f"the files of commit {commit} cannot be read: the commit or its tree is damaged"
+    if there is not None and there.kind == "blob" and there.size > documents.MAX_BYTES:
+        return f"{file} at commit {commit} has {there.size:,} bytes, of at most {documents.MAX_BYTES:,}"
+    if there is not None and there.kind != "blob":
+        return f"{file} at commit {commit} is a folder"
+    if listed or there is not None:
+        return f"{file} at commit {commit} is missing from this repository, or damaged"
+    return ""
 
 
 def _asks_first(content: Content) -> list[str]:

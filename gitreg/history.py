@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from gitreg.names import TagName, parse_tag
 from gitreg.recorded import ModelRecord, OddTag, Stay, Tag, Version
@@ -30,13 +31,20 @@ def by_model(tags: Iterable[Tag], odd: Iterable[OddTag] = ()) -> dict[str, Model
     foreign: dict[str, list[TagName]] = defaultdict(list)
     for tag in tags:
         groups[tag.says.model].append(tag)
+    kinds: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for one in odd:
         says = one.says or parse_tag(one.name)
-        if says is not None:
-            (foreign if one.kind == "foreign" else taken)[says.model].append(says)
+        if says is not None and one.kind == "foreign":
+            foreign[says.model].append(says)
+        elif says is not None:
+            taken[says.model].append(says)
+            kinds[says.model].append((one.name, one.kind))
     names = {**groups, **taken, **foreign}
-    return {
+    found = {
         name: record(name, groups.get(name, ()), taken.get(name, ()), foreign.get(name, ())) for name in names
+    }
+    return {
+        name: replace(one, odd=tuple(kinds[name])) if name in kinds else one for name, one in found.items()
     }
 
 

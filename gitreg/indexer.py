@@ -15,7 +15,7 @@ from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gitreg import history, ownership
+from gitreg import history, ownership, tagobjects
 from gitreg.git import plain
 from gitreg.index import Index
 from gitreg.names import NAME
@@ -25,7 +25,7 @@ from gitreg.version import __version__
 from gitreg.versions import order
 
 # Another layout, or another reading of what manifests say, gets another number.
-_LAYOUT = 3
+_LAYOUT = 4
 _CHUNK = 5000
 # Of a tag object of any size, as much as is looked at.
 MOST_TAG = 256 << 10
@@ -110,11 +110,13 @@ class Told(NamedTuple):
     Attributes:
         body: the same as plain data.
         words: tag object's id -> who wrote it, and its message.
+        odd: tag object's id -> what is odd about it.
     """
 
     record: ModelRecord
     body: dict[str, Any]
     words: dict[str, tuple[str, str]]
+    odd: dict[str, str]
 
 
 def told(index: Index, root: Path, model: str, progress: Progress, space: Space = _OWN) -> Told:
@@ -122,14 +124,15 @@ def told(index: Index, root: Path, model: str, progress: Progress, space: Space 
     lines = grouped(plain.tags(root, [model], space), space).get(model, [])
     seen = _seen(index, root, [oid for _, oid in lines], progress)
     (known,) = records_of({model: lines}, seen, space, partial(others, index, root, space)).values()
-    return Told(known, _body(known, seen), {oid: (said[4], said[5]) for oid, said in seen.items()})
+    words = {oid: (said[4], said[5]) for oid, said in seen.items()}
+    return Told(known, _body(known, seen), words, {oid: said[7] for oid, said in seen.items()})
 
 
 # Objects ----------------------------------------------------------------------------------------
 
 
 def _seen(index: Index, root: Path, oids: Sequence[str], progress: Progress) -> dict[str, list[Any]]:
-    """[kind, kind of what it names, commit, time, tagger, message, own name] of objects; kept as it goes."""
+    """What objects say, as `TagObject` has it, by their ids; kept as it goes, what is odd about them, too."""
     known = index.seen(oids)
     new = [oid for oid in dict.fromkeys(oids) if oid not in known]
     for start in range(0, len(new), _CHUNK):
@@ -142,21 +145,8 @@ def _seen(index: Index, root: Path, oids: Sequence[str], progress: Progress) -> 
 
 
 def read(said: plain.Object | None) -> list[Any]:
-    """What the index keeps of a tag object: kind, target's kind and id, seconds, tagger, message, name."""
-    if said is None or said.kind != "tag":
-        return [said.kind if said else "", "", "", 0, "", "", ""]
-    head, _, message = said.data.decode("utf-8", "replace").partition("\n\n")
-    found = _HEAD.match(head)
-    if found is None:
-        return ["tag", "", "", 0, "", message, ""]
-    commit, kind, name, who, moment = found.groups()
-    return ["tag", kind, commit, int(moment or 0), who or "", message, name]
-
-
-_HEAD = re.compile(
-    r"object ([0-9a-f]+)\ntype ([a-z]+)\ntag ([^\n]*)"
-    r"(?:\ntagger ([^\n]*?>)(?: ([0-9]{1,18}) [^\n]*)?)?(?:\n|\Z)"
-)
+    """What the index keeps of a tag object: the fields of a `TagObject`."""
+    return list(tagobjects.read(said.kind if said else None, said.data if said else b""))
 
 
 def records_of(
@@ -207,14 +197,13 @@ def _parsed(
     odd: list[OddTag] = []
     for name, oid in lines:
         says = space.parse(name)
-        kind, target, commit, moment, _, _, own = seen[oid]
+        kind, target, commit, moment, _, _, own, _ = seen[oid]
         if says is not None and kind == "tag" and target == "commit" and own == name:
             good.append(Tag(name, oid, commit, moment, says))
         elif says is not None and kind == "tag" and target == "commit":  # GTO goes by the name in the object
             odd.append(OddTag(name, oid, "renamed", says))
         elif says is not None:
-            kind = "lightweight" if kind == "commit" else f"of a {target or kind}"
-            odd.append(OddTag(name, oid, kind, says))
+            odd.append(OddTag(name, oid, tagobjects.nothing(kind, target), says))
     return good, odd
 
 
@@ -261,6 +250,7 @@ def _body(known: ModelRecord, seen: Mapping[str, list[Any]]) -> dict[str, Any]:
         "latest": latest.version if latest else None,
         "deprecated": known.deprecated is not None,
         "updated": known.time,
+        "odd": _oddities(known, seen),
         "versions": [_version(one, stages, seen) for one in known.versions.values()],
         "stays": [
             {
@@ -275,6 +265,12 @@ def _body(known: ModelRecord, seen: Mapping[str, list[Any]]) -> dict[str, Any]:
             for stay in known.stays
         ],
     }
+
+
+def _oddities(known: ModelRecord, seen: Mapping[str, list[Any]]) -> list[str]:
+    """What is odd about a model's tags, a sentence each."""
+    found = [f"{tag.name}: {seen[tag.oid][7]}" for tag in known.tags if seen[tag.oid][7]]
+    return [*found, *known.reasons]
 
 
 def _version(
@@ -293,6 +289,7 @@ def _version(
         "by": who,
         "message": _first(message),
         "trailers": said,
+        "odd": [f"{one.tag.name}: {seen[one.tag.oid][7]}"] if seen[one.tag.oid][7] else [],
         "gone": one.gone.time if one.gone else None,
         "stages": [stage for stage, version in stages if version == one.version],
     }
@@ -308,6 +305,7 @@ def summary(known: ModelRecord, made: Mapping[str, Any]) -> dict[str, Any]:
         "deprecated": made["deprecated"],
         "updated": made["updated"],
         "created": known.first.time if known.first else 0,
+        "odd": made["odd"],
         "count": len(known.registered),
         "stages": known.stages,
         "about": about,

@@ -29,6 +29,7 @@ def version_data(one: ModelVersion) -> dict[str, Any]:
         "stays": [stay_data(stay) for stay in one.stays],
         "file": one.file,
         "problems": list(one.problems),
+        "odd": list(one.odd),
         "title": one.title,
         "description": one.description,
         "release_description": one.release_description,
@@ -87,6 +88,7 @@ def model_data(one: RegisteredModel) -> dict[str, Any]:
         "updated": one.updated.isoformat(),
         "deprecated": one.deprecated,
         "problems": list(one.problems),
+        "odd": list(one.odd),
     }
 
 
@@ -101,4 +103,5 @@ def event_data(one: ModelEvent) -> dict[str, Any]:
         "message": one.message,
         "tag": one.tag,
         "commit": one.commit,
+        "odd": one.odd,
     }

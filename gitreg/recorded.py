@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from gitreg.names import TagName
+from gitreg.tagobjects import why_nothing
 from gitreg.versions import order
 
 _LAST = 253_402_300_799  # the last second of the year 9999
@@ -58,8 +59,9 @@ class OddTag(NamedTuple):
     """A tag that uses a registry's signs and records nothing.
 
     Attributes:
-        kind: "lightweight", "unparsable", "renamed" (it bears the object of another tag), "foreign" (another
-            registry's), or "of a tree" and the like.
+        kind: "lightweight", "unparsable" (its name), "renamed" (it bears the object of another tag),
+            "missing" (its object cannot be read), "broken" (that does not say what it names), "foreign"
+            (another registry's), or "of a tree" and the like.
         says: its name, read; None for one that cannot be.
     """
 
@@ -132,6 +134,7 @@ class ModelRecord:
         deprecated: the tag that says so, if it is the last of all.
         taken: names of its tags that record nothing: lightweight ones, renamed ones, or those of a tree.
         foreign: names that tags of another registry in this repository have.
+        odd: name and kind of each tag that records nothing.
     """
 
     name: str
@@ -144,6 +147,12 @@ class ModelRecord:
     deprecated: Tag | None = None
     taken: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+    odd: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why tags of it record nothing, a sentence each."""
+        return tuple(f"{name} records nothing: {why_nothing(kind)}" for name, kind in self.odd)
 
     @property
     def time(self) -> int:

@@ -22,7 +22,7 @@ def resolve(registry: Repository, reference: Reference) -> tuple[ModelRecord, Ve
     known = registry.record(reference.model)
     if not known.versions:
         recorded = [name for name, one in registry.records().items() if one.tags or one.taken]
-        raise no_model(reference, registry.declared(), recorded)
+        raise no_model(reference, registry.declared(), recorded, known.reasons)
     return known, among(known, reference, registry.ordinal)
 
 
@@ -110,18 +110,24 @@ def _by_id(registry: Repository, wanted: str) -> tuple[ModelRecord, Version]:
     return found[0][0], _usable(*found[0])
 
 
-def no_model(reference: Reference, declared: Collection[str], recorded: Iterable[str]) -> Refused:
+def no_model(
+    reference: Reference, declared: Collection[str], recorded: Iterable[str], odd: Collection[str] = ()
+) -> Refused:
     """The error for a model without a registered version.
 
     Args:
         declared: names of models that have a manifest.
         recorded: names of models that have tags.
+        odd: why tags of this one record nothing.
     """
+    if odd:
+        first = f"no version of {reference.model} is registered, though it has tags"
+        return Refused([first, *odd], "gitreg doctor tells what helps")
     if reference.model in declared:
         return Refused(
             f"no version of {reference.model} is registered yet", f"gitreg register {reference.model}"
         )
-    known = sorted({*declared, *recorded})
+    known = sorted({*declared, *recorded} - {reference.model})
     return Refused(
         f"there is no model '{reference.model}'{did_you_mean(reference.model, known)}", models_here(known)
     )

@@ -107,7 +107,7 @@ def _rows(
 def _version(
     bodies: Mapping[str, Any], entries: Mapping[str, tuple[str, Any]], oid: str, contents: Mapping[str, Any]
 ) -> ModelVersion:
-    from gitreg.catalog import version_of
+    from gitreg.entries import version_of
 
     name, entry = entries[oid]
     return version_of(name, bodies[name], entry, contents)

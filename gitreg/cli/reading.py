@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MOST_STAGES = 5
+_MOST_STRAY = 5
 _DESCRIBED = 60
 _PAGE = 100
 _SHOWN_VERSIONS = 10
@@ -56,6 +57,12 @@ def list_(where: str | None, how: str | None, json_: bool) -> None:
     """List the registered models: the latest version, and what is in each stage."""
     catalog = output.catalog(where)
     models = catalog.models()
+    reasons = [reason for some in catalog.stray.values() for reason in some]
+    for reason in reasons[:_MOST_STRAY]:
+        output.say(f"odd: {reason}", err=True)
+    if reasons:
+        more = len(reasons) - _MOST_STRAY
+        output.say(f"{f'{more:,} more; ' if more > 0 else ''}gitreg doctor tells what helps", err=True)
     if json_ or how == "json":
         from gitreg.plaindata import model_data
 
@@ -98,6 +105,7 @@ def _short(text: str) -> str:
 def _note(one: RegisteredModel | ModelVersion) -> str:
     """What one should know first."""
     notes = ["deprecated"] if getattr(one, "deprecated", False) else []
+    notes += ["odd"] if one.odd else []
     notes += ["manifest problems" if one.type else "no readable manifest"] if one.problems else []
     return ", ".join(notes)
 
@@ -176,6 +184,7 @@ def _model_lines(one: RegisteredModel) -> list[tuple[str, Any]]:
         ("versions", one.count),
         ("registered", f"{day(one.created)} UTC"),
         ("changed", f"{day(one.updated)} UTC"),
+        *(("odd", reason) for reason in one.odd),
     ]
 
 
@@ -212,7 +221,8 @@ def _version_lines(one: ModelVersion) -> list[tuple[str, Any]]:
         ("manifest", one.file),
         ("commit", one.commit),
         ("digest", one.digest),
-        *(("problem", problem) for problem in one.problems),
+        *(("odd", reason) for reason in one.odd),
+        *(("problem", problem) for problem in one.problems if problem not in one.odd),
     ]
 
 
@@ -245,13 +255,14 @@ def history(model: str, limit: int | None, where: str | None, how: str | None, j
 
 def _deed(one: ModelEvent) -> str:
     version = one.version or "a commit of no version"
-    return {
+    deed = {
         "register": f"{version} registered",
         "deregister": f"{version} deregistered",
         "assign": f"{version} into {one.stage}",
         "unassign": f"{version} out of {one.stage}",
         "deprecate": "model deprecated",
     }[one.kind]
+    return f"{deed} (odd: {one.odd})" if one.odd else deed
 
 
 def _why(one: ModelEvent) -> str:

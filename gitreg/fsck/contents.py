@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gitreg import git
-from gitreg.documents import parse
+from gitreg.contents import why_not
+from gitreg.documents import MAX_BYTES, parse
 from gitreg.errors import GitregError
 from gitreg.fsck.cures import quoted
 from gitreg.fsck.evidence import Evidence
@@ -82,7 +83,11 @@ class Contents:
     def _version(self, known: ModelRecord, version: Version) -> None:
         file, said = self._manifest(known, version)
         tag, commit = version.tag, version.tag.commit[:12]
-        if said and said.name == known.name and said.version in (None, version.version):
+        odd = "" if said else why_not(self.registry.root, version.tag.commit, file, self.prefix)
+        if odd:
+            hint = f"git fetch; git fsck; if it was a mistake: {self.evidence.cures.delete(tag.name)}"
+            self.judge.note(tag, "version unreadable", f"names what cannot be read: {odd}", "error", hint)
+        elif said and said.name == known.name and said.version in (None, version.version):
             self._artifact(known, version, file, said)
         elif said is None and not self.evidence.of(tag).previous:
             # What GTO registered before there were manifests is no mistake.
@@ -137,8 +142,8 @@ class Contents:
         return found.file if found else None
 
     def _declared(self, commit: str, file: str) -> Declared | None:
-        found = self.registry.reader.read(f"{commit}:{self.prefix}{file}")
-        if found is None:
+        found = self.registry.reader.read(f"{commit}:{self.prefix}{file}", MAX_BYTES + 1, "blob")
+        if found is None or len(found[1]) > MAX_BYTES:
             return None
         oid, raw = found
         plain = _plainly(raw)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitreg import history, ownership
+from gitreg import history, ownership, tagobjects
 from gitreg.errors import Outside
 from gitreg.fsck.cures import Cures
 from gitreg.git import must, objects, plain, refs
@@ -33,6 +33,7 @@ class Said(NamedTuple):
         unreadable: why GTO cannot read it; empty where it can.
         previous: the trailer Gitreg-Previous: an id, "none", or empty for a tag that gitreg did not write.
         trailers: all of them, of registrations.
+        odd: what is odd about it, for gitreg's readers.
     """
 
     type: str
@@ -40,6 +41,7 @@ class Said(NamedTuple):
     unreadable: str = ""
     previous: str = ""
     trailers: Mapping[str, str] = {}
+    odd: str = ""
 
 
 def said(data: bytes, registers: bool) -> Said | None:
@@ -62,6 +64,7 @@ def said(data: bytes, registers: bool) -> Said | None:
         _unreadable(lines.get(b"tagger"), body),
         trailers.get("Gitreg-Previous", ""),
         trailers if registers else {},
+        tagobjects.read("tag", data).odd,
     )
 
 
@@ -137,11 +140,7 @@ def gather(registry: Registry, remote: str | None) -> Evidence:
     """
     assert registry.git_folder
     tags, odd, foreign = _own(registry)
-    said_of: dict[str, Said] = {}
-    for tag in tags:
-        _keep(registry, tag.oid, said_of, tag.says.kind == "register")
-    for one in odd:
-        _keep(registry, one.oid, said_of, False)
+    said_of = _read(registry, {t.oid: t.says.kind == "register" for t in tags} | {o.oid: False for o in odd})
     name = remote or refs.default_remote(registry.root)
     if name and name.startswith("-"):
         name = None  # it would be an option in every command
@@ -213,12 +212,16 @@ def _seen(
     return {name: one for name, one in kept.items() if name not in others}
 
 
-def _keep(registry: Registry, oid: str, found: dict[str, Said], registers: bool) -> None:
-    if oid not in found:
-        raw = registry.reader.read(oid)
-        one = said(raw[1], registers) if raw else None
-        if one:
-            found[oid] = one
+def _read(registry: Registry, registers: Mapping[str, bool]) -> dict[str, Said]:
+    """What tag objects say, by their ids, of those that are some and can be read.
+
+    Args:
+        registers: id -> whether its trailers are wanted.
+    """
+    objects = plain.objects(registry.root, [*registers], refs.MOST_TAG)
+    pairs = zip(registers.items(), objects, strict=True)
+    found = {oid: said(one.data, wanted) for (oid, wanted), one in pairs if one is not None}
+    return {oid: one for oid, one in found.items() if one is not None}
 
 
 def _listed(

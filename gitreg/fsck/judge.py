@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timezone
 from functools import partial
 
+from gitreg import tagobjects
 from gitreg.fsck import gto
-from gitreg.fsck.cures import shown
+from gitreg.fsck.cures import full, shown
 from gitreg.fsck.evidence import Evidence
 from gitreg.history import record
 from gitreg.names import did_you_mean
@@ -102,6 +103,13 @@ class Judge:
         if why := gto.fails_on(odd.name, said):
             text = f"{name}: `gto show` fails for everybody while this tag is there: {why}"
             self.findings.append(Finding("tag breaks gto", "error", text, delete))
+        elif odd.kind in ("missing", "broken"):
+            text = f"{name} records nothing: {tagobjects.why_nothing(odd.kind)}; Git's own commands end at it"
+            hint = f"git update-ref -d {full(odd.name)}"  # `git tag -d` wants to read it
+            if (self.evidence.there or {}).get(odd.name) == odd.oid:
+                push = f"git push --delete {self.cures.remote} {full(odd.name)}"
+                hint += f" && {self.cures.fetch() if odd.kind == 'missing' else push}"
+            self.findings.append(Finding("tag damaged", "error", text, hint))
         elif said is None and odd.kind != "unparsable":
             text = f"{name} records nothing: it is lightweight, and GTO and gitreg read annotated tags only"
             self.findings.append(Finding("tag lightweight", "warning", text, delete))
@@ -154,6 +162,9 @@ class Judge:
             if why := gto.fails_on(tag.name, said):
                 text = f"makes `gto show` fail for everybody: {why}"
                 self.blame(tag, "tag breaks gto", text, mend=partial(self.cures.delete, tag.name))
+            elif said.odd:
+                hint = f"if it was a mistake: {self.cures.delete(tag.name)}"
+                self.note(tag, "tag odd", f"is odd: {said.odd}", "warning", hint)
 
     def _order(self, known: ModelRecord) -> None:
         """Counters and times go up together: GTO orders by time, people read counters."""

@@ -4,6 +4,7 @@ the work tree, the index or any reference."""
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -57,8 +58,12 @@ class Reader:
         # Models are built on several threads: one would read what another one asked for, or wait for ever.
         self._turn = threading.Lock()
 
-    def read(self, name: str) -> tuple[str, bytes] | None:
+    def read(self, name: str, most: int = sys.maxsize, kind: str | None = None) -> tuple[str, bytes] | None:
         """(object id, content) of an object, as `<oid>` or `<commit>:<path>`; None where there is none.
+
+        Args:
+            most: bytes of it that are kept.
+            kind: of the object, as "blob"; one of another kind is none.
 
         Raises:
             Refused: the objects are not those that DVC and GTO can read.
@@ -70,8 +75,8 @@ class Reader:
                 "git init --object-format=sha1",
             )
         with self._turn:
-            found = self._asking.object(name)
-        return (found.oid, found.data) if found else None
+            found = self._asking.object(name, most)
+        return (found.oid, found.data) if found and kind in (None, found.kind) else None
 
     def text(self, commit: str, path: str) -> str | None:
         """A file of a commit; None where there is none, or it is no text."""

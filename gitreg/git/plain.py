@@ -23,6 +23,16 @@ _CHUNK = 1 << 20
 _UNASKED = re.compile(r"[\n\0]|^[^:]*:\.\.?/")
 _MOST_TREE = 64 << 20
 _NO_OBJECT = "0" * 40
+# What Git says of an object that it cannot read; so many of them are passed over.
+_DAMAGE = (
+    b"is corrupt",
+    b"cannot be read",
+    b"unable to unpack",
+    b"unable to stream",
+    b"inflate",
+    b"bad object",
+)
+_MOST_BROKEN = 100
 
 
 class Place(NamedTuple):
@@ -71,8 +81,11 @@ def tags(root: Path, models: Iterable[str] | None = None, space: Space | None = 
         space: the names that their tags may have.
     """
     patterns = (space or Space()).patterns(models)
-    if not patterns:
-        return b""
+    return tags_by(root, patterns) if patterns else b""
+
+
+def tags_by(root: Path, patterns: Sequence[str]) -> bytes:
+    """As `tags`, by patterns of Git's; at least one."""
     done = _run(root, ["for-each-ref", _FORMAT, *patterns])
     if done.returncode:
         raise Outside(f"git for-each-ref: {printed.said(done.stderr.decode('utf-8', 'replace'))}")
@@ -117,20 +130,57 @@ def objects(root: Path, names: Sequence[str], most: int = _CHUNK) -> Iterator[Ob
         most: bytes of each that are kept.
     """
     asked = [_NO_OBJECT if _UNASKED.search(name) else name for name in names]
-    with _asking(root, ["cat-file", "--batch"], asked) as answers:
-        for _ in asked:
-            yield _object(answers, most)
+    done = broken = 0
+    while done < len(asked):
+        with tempfile.TemporaryFile() as said:
+            with _asking(root, ["cat-file", "--batch"], asked[done:], said) as answers:
+                for _ in asked[done:]:
+                    try:
+                        found = _object(answers, most)
+                    except Outside:
+                        break
+                    done += 1
+                    yield found
+                else:
+                    return
+            broken += 1
+            if broken > _MOST_BROKEN or not _is_damage(said):
+                raise Outside("git cat-file ended early", "git fsck")
+            done += 1
+            yield None
+
+
+def _is_damage(said: IO[bytes]) -> bool:
+    """Whether Git ended at a damaged object, and not for another reason, as a remote that is down."""
+    said.seek(0)
+    text = said.read(_CHUNK)
+    return b"promisor" not in text and any(word in text for word in _DAMAGE)
 
 
 def sizes(root: Path, names: Sequence[str]) -> list[tuple[str, int] | None]:
     """(id, size) of each blob by id or `<commit>:<path>`; None where there is no blob."""
+    return [(one.oid, one.size) if one and one.kind == "blob" else None for one in heads(root, names)]
+
+
+def heads(root: Path, names: Sequence[str]) -> list[Object | None]:
+    """Objects by id or `<commit>:<path>` without their content; None where there is none."""
     asked = [_NO_OBJECT if _UNASKED.search(name) else name for name in names]
-    with _asking(root, ["cat-file", "--batch-check"], asked) as answers:
-        lines = answers.read().decode("utf-8", "replace").split("\n")
-    if len(lines) != len(asked) + 1:
-        raise Outside("git cat-file ended early", "git fsck")
-    split = (line.split(" ") for line in lines[:-1])
-    return [(w[0], int(w[2])) if len(w) == 3 and w[1] == "blob" else None for w in split]
+    found: list[Object | None] = []
+    broken = 0
+    while len(found) < len(asked):
+        with tempfile.TemporaryFile() as said:
+            with _asking(root, ["cat-file", "--batch-check"], asked[len(found) :], said) as answers:
+                lines = answers.read().decode("utf-8", "replace").split("\n")[:-1]
+            words = (line.split(" ") for line in lines)
+            found += [
+                Object(w[0], w[1], int(w[2]), b"") if len(w) == 3 and w[2].isdigit() else None for w in words
+            ]
+            if len(found) < len(asked):
+                broken += 1
+                if broken > _MOST_BROKEN or not _is_damage(said):
+                    raise Outside("git cat-file ended early", "git fsck")
+                found.append(None)
+    return found
 
 
 def blobs(root: Path, paths: Sequence[tuple[str, str]]) -> set[str]:
@@ -170,9 +220,10 @@ def _object(answers: IO[bytes], most: int) -> Object | None:
     size = int(words[2])
     data = answers.read(min(size, most))
     left = size - len(data)
-    while left > 0:
-        left -= len(answers.read(min(left, _CHUNK)) or b"\0" * left)
-    answers.read(1)
+    while left > 0 and (more := answers.read(min(left, _CHUNK))):
+        left -= len(more)
+    if not answers.read(1):
+        raise Outside("git cat-file ended early", "git fsck")
     return Object(words[0].decode(), words[1].decode(), size, data)
 
 
@@ -182,9 +233,13 @@ class Asking:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._process: subprocess.Popen[bytes] | None = None
+        self._said: IO[bytes] | None = None
 
-    def object(self, name: str) -> Object | None:
-        """All of an object, by id or `<commit>:<path>`; None where there is none.
+    def object(self, name: str, most: int = sys.maxsize) -> Object | None:
+        """All of an object, by id or `<commit>:<path>`; None where there is none, or it is damaged.
+
+        Args:
+            most: bytes of it that are kept.
 
         Raises:
             Outside: the process ended: a clone lacks the object, and cannot fetch it now.
@@ -192,15 +247,19 @@ class Asking:
         if _UNASKED.search(name):
             return None
         if self._process is None:
-            self._process = started(self._root, ["cat-file", "--batch"], subprocess.PIPE)
+            self._said = tempfile.TemporaryFile()  # noqa: SIM115
+            self._process = started(self._root, ["cat-file", "--batch"], subprocess.PIPE, self._said)
         asks, answers = self._process.stdin, self._process.stdout
         assert asks and answers
         try:
             asks.write(f"{name}\n".encode("utf-8", "surrogateescape"))
             asks.flush()
-            return _object(answers, sys.maxsize)
+            return _object(answers, most)
         except (BrokenPipeError, Outside):
+            said = self._said
             self.close()
+            if said is not None and _is_damage(said):
+                return None
             hint = "is the remote reachable?"
             raise Outside(f"{name} is not in this clone, and cannot be fetched now", hint) from None
 
@@ -213,18 +272,23 @@ class Asking:
                 process.stdin.close()
             process.stdout.close()
             process.wait()
+        self._said = None
 
     def __del__(self) -> None:
         self.close()
 
 
 @contextlib.contextmanager
-def _asking(root: Path, arguments: Sequence[str], lines: Sequence[str]) -> Iterator[IO[bytes]]:
+def _asking(
+    root: Path, arguments: Sequence[str], lines: Sequence[str], errors: IO[bytes] | int = subprocess.DEVNULL
+) -> Iterator[IO[bytes]]:
     """The answers of a Git command that is asked lines from a file: a pipe would have to be fed meanwhile."""
     with tempfile.TemporaryFile() as asked:
         asked.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
         asked.seek(0)
-        with started(root, arguments, asked) as process:  # at its end one that still writes ends by SIGPIPE
+        with started(
+            root, arguments, asked, errors
+        ) as process:  # at its end one that still writes ends by SIGPIPE
             assert process.stdout
             yield process.stdout
 

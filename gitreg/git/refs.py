@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gitreg import printed
+from gitreg import printed, tagobjects
 from gitreg.errors import Outside, Refused
 from gitreg.git import client, must, plain, run, setting
 from gitreg.recorded import OddTag, Tag
@@ -19,6 +19,8 @@ _FIELDS = "refname:strip=2", "objecttype", "objectname", "type", "object", "tag"
 _FORMAT = "%00".join(f"%({field})" for field in _FIELDS)
 _OWN = Space()
 _MANY = 200  # patterns on one command line
+# Of a tag object of any size, as much as is looked at.
+MOST_TAG = 256 << 10
 __all__ = ["GUARD"]
 
 
@@ -40,7 +42,29 @@ def tags(
 def listed(root: Path, models: Iterable[str] | None = None, space: Space = _OWN) -> Iterator[str]:
     """A line for each tag of the repository, or of some models, sorted by name; for `read`."""
     patterns = space.patterns(models)
-    return plain.lines(root, ["for-each-ref", f"--format={_FORMAT}", *patterns]) if patterns else iter(())
+    if not patterns:
+        return
+    last = None
+    try:
+        for line in plain.lines(root, ["for-each-ref", f"--format={_FORMAT}", *patterns]):
+            yield line
+            last = line
+    except Outside:  # one object that Git cannot read ends it
+        yield from _one_by_one(root, patterns, last)
+
+
+def _one_by_one(root: Path, patterns: Sequence[str], last: str | None) -> Iterator[str]:
+    """The lines that follow another one, from the objects: one that is damaged or missing is a line, too."""
+    raw = plain.tags_by(root, patterns).decode("utf-8", "surrogateescape")
+    pairs = [line.partition(" ")[::2] for line in raw.split("\n") if line]
+    if last is not None:
+        before = last.partition("\0")[0]
+        start = next((i for i, (_, name) in enumerate(pairs) if name == before), -1)
+        pairs = pairs[start + 1 :]
+    objects = plain.objects(root, [oid for oid, _ in pairs], MOST_TAG)
+    for (oid, name), one in zip(pairs, objects, strict=True):
+        said = tagobjects.read(one.kind if one else None, one.data if one else b"")
+        yield "\0".join((name, said.kind, oid, said.target, said.commit, said.name, str(said.time)))
 
 
 def read(line: str, space: Space = _OWN) -> Tag | OddTag | None:
@@ -50,10 +74,10 @@ def read(line: str, space: Space = _OWN) -> Tag | OddTag | None:
     if says is None:
         return OddTag(name, oid, "unparsable") if space.concerns(name) else None
     if target != "commit":
-        return OddTag(name, oid, "lightweight" if kind == "commit" else f"of a {target or kind}", says)
+        return OddTag(name, oid, tagobjects.nothing(kind, target), says)
     if own != name:  # GTO goes by the name in the object
         return OddTag(name, oid, "renamed", says)
-    return Tag(name, oid, commit, int(moment or 0), says)
+    return Tag(name, oid, commit, int(moment) if 0 < len(moment) <= 18 else 0, says)
 
 
 def move(root: Path, name: str, new: str, old: str) -> bool:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # Models in one file of the registry's data: the first one comes with the page, the others after it is shown.
 ROWS = 200
+MOST_STRAY = 20
 FIRST = 20  # that the page has without its script
 _SCRIPTS = ("lib.js", "plots.js")
 POLICY = (
@@ -131,6 +132,7 @@ class Pages:
             ("registry.js",),
             first=[telling.row(one) for one in models[:FIRST]],
             total=len(models),
+            stray=[text(reason) for some in self.catalog.stray.values() for reason in some][:MOST_STRAY],
             parts=max(1, -(-len(models) // ROWS)),
             stages=telling.ordered(used, list(self.stages)),
             known=[stage for stage in self.stages if stage not in used],

@@ -71,7 +71,7 @@ def _without_nothing(said: Mapping[str, Any]) -> dict[str, Any]:
 def row(one: RegisteredModel) -> dict[str, Any]:
     """A model's line in the registry's table."""
     tags = list(one.tags.items())[:_MOST_TAGS]
-    return _without_nothing(
+    found = _without_nothing(
         {
             "name": one.name,
             "title": text(one.title, _MOST_WORD),
@@ -81,12 +81,13 @@ def row(one: RegisteredModel) -> dict[str, Any]:
             "type": text(one.type, _MOST_WORD),
             "tags": [[text(name, _MOST_WORD), text(value, _MOST_WORD)] for name, value in tags],
             "about": text(" ".join(one.description[:1000].split()), _MOST_SHORT),
-            "updated": seconds(one.updated),
             "count": one.count,
             "deprecated": one.deprecated,
             "problems": bool(one.problems),
+            "odd": bool(one.odd),
         }
     )
+    return {**found, "updated": seconds(one.updated)}
 
 
 def model(
@@ -126,7 +127,8 @@ def model(
         "created": seconds(one.created),
         "updated": seconds(one.updated),
         "deprecated": one.deprecated,
-        "problems": [text(p) for p in one.problems],
+        "problems": _problems(one),
+        **_odd(one.odd),
         "ways": {name: way for name in metrics if (way := ways.of(name))},
         "versions": told,
     }
@@ -179,7 +181,8 @@ def version(one: ModelVersion, samples: Samples, place: str, once: Once) -> dict
         "type": text(one.type),
         "license": text(one.license),
         "file": text(one.file or ""),
-        "problems": once(_texts, list(one.problems)),
+        "problems": once(_texts, _problems(one)),
+        **_odd(one.odd),
         "owners": once(_texts, list(one.owners)),
         "tags": once(_pairs, dict(one.tags)),
         "params": once(_pairs, dict(one.params)),
@@ -196,6 +199,15 @@ def version(one: ModelVersion, samples: Samples, place: str, once: Once) -> dict
         "lineage": _lineage(one, once),
         "snippets": snippets.of(one, asked.first, place),
     }
+
+
+def _problems(one: RegisteredModel | ModelVersion) -> list[str]:
+    """What is wrong with a manifest, without what is told as odd."""
+    return [text(problem) for problem in one.problems if problem not in one.odd]
+
+
+def _odd(said: Sequence[str]) -> dict[str, list[str]]:
+    return {"odd": _texts(said)} if said else {}
 
 
 def _texts(said: Sequence[str]) -> list[str]:

@@ -69,6 +69,7 @@
     return el('tr', null,
       el('th', { scope: 'row' }, el('a', { href: link }, row.name),
         row.deprecated && el('span', { class: 'mark warn' }, 'deprecated'),
+        row.odd && el('span', { class: 'mark warn', title: 'Its page has the reason' }, 'odd'),
         row.problems && el('span', { class: 'mark warn', title: 'By today\'s rules; its page has them' }, 'manifest problems'),
         (row.title || row.about) && el('span', { class: 'about', dir: 'auto' }, row.title || row.about)),
       el('td', { class: 'num' }, to(row.latest)),
