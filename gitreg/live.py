@@ -41,11 +41,11 @@ def beside(
     """A folder in which a package can be laid out and tested, before `put` moves it into place.
 
     Args:
-        kind: its format; a server watches Triton's.
+        kind: its format, or "artifact"; a server watches Triton's.
         scratch: makes a folder for a package that cannot be laid out near its place.
     """
     folder = above(place) if kind == "triton" else place.parent
-    if folder is not None:
+    if folder is not None and os.access(_existing(folder), os.W_OK | os.X_OK):
         yield folder
         return
     with scratch() as folder:

@@ -84,13 +84,17 @@ class Puller:
                 wanted.
             Outside: it cannot be fetched.
         """
+        live.recover(self.place)
         old = _claimed(self.place)
         with self.registry.at(self.version.tag.commit, model=self.model.name) as there:
             found = there.workbench.artifact(self.model.name, self.tell, self.name, self.wanted)
             files = {name: link.md5 for name, link in found.files.items()}
             if old == files:
                 return self._pulled(there, "artifact", "unchanged", found)
-            with folders.aside(self.place.parent) as new:
+            with (
+                live.beside(self.place, "artifact", self.registry.scratch) as beside,
+                folders.aside(beside) as new,
+            ):
                 for name, link in found.files.items():
                     link.verified()
                     folders.link(link.source, new / "it" / name, share=False)
@@ -99,7 +103,7 @@ class Puller:
                 folders.write(new / "it" / RECORD, json.dumps(said, indent=2).encode())
                 (new / "it").chmod(0o755)
                 _claimed(self.place)
-                folders.put(new / "it", self.place)
+                live.put(new / "it", self.place)
             return self._pulled(there, "artifact", "pulled", found)
 
     def package(self, kind: str, timeout: float | None = None) -> Pulled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -14,6 +15,7 @@ import pytest
 
 from gitreg import Registry, load_model, memo
 from gitreg.errors import Outside
+from gitreg.virtualenvs import Environments, Unreachable
 from tests.support import Workshop
 from tests.upstream import LOAD, Upstream
 
@@ -212,3 +214,25 @@ def test_a_registry_is_read_where_its_folder_is_no_folder(workshop: Workshop) ->
     shutil.rmtree(place)
     place.write_text("mine")
     assert [one.name for one in Registry(workshop.root).models()] == ["adder"]
+
+
+@pytest.mark.parametrize("what", ["believed", *LINKS[:4]])
+def test_a_link_in_the_place_of_an_environment_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setenv("GITREG_CACHE", str(tmp_path / "cache"))
+    made = Environments("own", offline=True)
+    home = tmp_path / "cache" / "environments" / made.digest(["numpy"])
+    home.mkdir(parents=True)
+    if what == "believed":  # all that is looked at, but for the link
+        (home / "x").mkdir()
+        (home / "x" / "python").symlink_to(sys.executable)
+        said = {"layout": 1, "folder": "x", "executable": str(home / "x" / "python"), "keep": [], "by": "uv"}
+        (home / "complete").write_text(json.dumps(said))
+        with made.of("adder", ["numpy"]) as python:
+            assert python.executable == str(home / "x" / "python")
+        what = "link to what was there"
+    before = replace(home, what, tmp_path / "outside")
+    with pytest.raises(Unreachable, match="offline"), made.of("adder", ["numpy"]):
+        pass
+    assert everything(tmp_path / "outside") == before and not os.path.lexists(home)

@@ -177,6 +177,9 @@ def test_a_killed_gitreg_takes_the_model_and_its_children_with_it(runner: Runner
     process.communicate()
     runner.nothing_runs()
     assert whole_or_absent(runner.shop.root / "dist") == {}
+    assert list(runner.temporary.glob("gitreg-run-*"))
+    done = runner.shop.gitreg("check", env={**os.environ, "TMPDIR": str(runner.temporary)})
+    assert list(runner.temporary.iterdir()) == [], done.stderr
 
 
 def test_a_registry_is_not_harmed_by_a_memory_that_was_cut_off(runner: Runner) -> None:

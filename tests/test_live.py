@@ -274,3 +274,30 @@ def test_a_plan_that_is_damaged_moves_nothing(made: Path, tmp_path: Path, said: 
     with pytest.raises(Exception, match=r"plan.json is damaged"):
         builder.claim(place, "triton")
     assert {*before} == {*names(tmp_path)} - {f"adder/{live.HIDDEN}/lock"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a disk of its own")
+@pytest.mark.parametrize("kind", ["artifact", "raw", "triton"])
+def test_a_folder_that_is_a_disk_of_its_own_is_filled(up: Upstream, tmp_path: Path, kind: str) -> None:
+    """As a volume of a container is; nothing can be renamed into its place."""
+    place = tmp_path / "out" / "adder"
+    place.mkdir(parents=True)
+    script = """
+mount -t tmpfs tmpfs "$1" || exit 77
+shift
+for version in 1.0.0 1.1.0; do
+    "$@" pull adder@$version --registry "$URL" --package "$KIND" -o "$PLACE" || exit 1
+    "$@" pull adder@$version --registry "$URL" --package "$KIND" -o "$PLACE" || exit 1
+done
+ls -A "$PLACE"
+"""
+    kept = {"URL": up.url, "PLACE": str(place), "KIND": kind}
+    if kind == "artifact":
+        script = script.replace(' --package "$KIND"', "")
+    own = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+    command = [*own, "sh", "-c", script, "-", place, sys.executable, "-m", "gitreg"]
+    done = subprocess.run(command, env={**os.environ, **kept}, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    wanted = {"artifact": [".gitreg-pull.json", "number.txt"], "raw": ["2"], "triton": ["2", "config.pbtxt"]}
+    assert done.stdout.splitlines()[4:] == wanted[kind]
+    assert done.stderr.count("it was there already") == 2, done.stderr
