@@ -305,7 +305,11 @@ def newest_last(versions: Iterable[ModelVersion]) -> list[ModelVersion]:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether this is a number that a float can hold; an older gitreg registered others, too."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from gitreg.schema import Sample
 
 _MAX_SAMPLES, _MOST_SAMPLES = 64 << 20, 1 << 20
+_MOST_PROBLEMS = 100
 
 
 def read_values(file: Path, name: str, root: Path | None = None, finite: bool = False) -> Mapping[str, Any]:
@@ -31,20 +34,18 @@ def read_values(file: Path, name: str, root: Path | None = None, finite: bool = 
         InvalidFiles: it is none of these, or not a mapping; or a number is not as it has to be.
     """
     raw = _raw(file, name, documents.MAX_BYTES) if root is None else treefiles.read(root, name)
-    if finite and (problems := _odd_numbers(raw.decode("utf-8", "replace"), name)):
-        raise InvalidFiles(problems)
-    return values_of(raw, name)
+    return values_of(raw, name, finite)
 
 
 def _odd_numbers(text: str, name: str, finite: bool = True) -> list[Problem]:
-    """A problem for each number of a JSON, YAML or TOML text that is too long, too large, or none."""
-    if not numerals.is_suspect(text):
+    """A problem for each number that is too long, too large, or none, of a JSON or TOML text that is one."""
+    if not numerals.is_suspect(text, finite):
         return []
-    if not name.endswith((".yaml", ".yml")):
-        found = numerals.mistakes(text, finite, comments=name.endswith(".toml"))
-        return [Problem(name, line, column, "", said) for line, column, said in found]
-    document, problems = documents.parse(text.encode(), name)
-    return problems or (documents.not_finite(document) if finite else [])
+    found = numerals.in_toml(text) if name.endswith(".toml") else numerals.in_json(text, finite)
+    problems = [Problem(name, *mistake[:2], "", mistake[2]) for mistake in islice(found, _MOST_PROBLEMS + 1)]
+    if len(problems) > _MOST_PROBLEMS:
+        problems[-1] = Problem(name, 0, 0, "", f"more such numbers; the first {_MOST_PROBLEMS} are listed")
+    return problems
 
 
 def values_or_none(root: Path, said: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
@@ -57,29 +58,38 @@ def values_or_none(root: Path, said: Mapping[str, Any] | str | None) -> Mapping[
         return {}
 
 
-def values_of(raw: bytes, name: str) -> Mapping[str, Any]:
+def values_of(raw: bytes, name: str, finite: bool = False) -> Mapping[str, Any]:
     """A mapping from what a JSON, YAML or TOML file holds.
 
+    Args:
+        finite: as of `read_values`.
+
     Raises:
-        InvalidFiles: it is none of these, or not a mapping.
+        InvalidFiles: it is none of these, or not a mapping; or a number is not as it has to be.
     """
+    document, problems = Document(name), list[Problem]()
     try:
-        if name.endswith(".toml"):
-            data = _toml(raw.decode())
-        elif name.endswith((".yaml", ".yml")):
+        if name.endswith((".yaml", ".yml")):
             document, problems = documents.parse(raw, name)
-            if problems:
-                raise InvalidFiles(problems)
-            data = document.data
+        elif name.endswith(".toml"):
+            document.data = _toml(raw, name, finite)
         else:
-            data = _json(raw, name)
+            document.data = _json(raw, name, finite or None)
+    except InvalidFiles:
+        raise
     except (ValueError, RecursionError) as error:
-        if isinstance(error, InvalidFiles):
-            raise
-        raise InvalidFiles([Problem(name, 0, 0, "", f"cannot be read: {error}")]) from None
-    if not isinstance(data, Mapping):
-        raise InvalidFiles([Problem(name, 1, 1, "", f"expected a mapping, got {type(data).__name__}")])
-    return data
+        problems = [Problem(name, 0, 0, "", f"cannot be read: {error}")]
+    data = document.data
+    if not problems and not isinstance(data, Mapping):
+        problems = [Problem(name, 1, 1, "", f"expected a mapping, got {type(data).__name__}")]
+    elif not problems and documents.is_deep(data):
+        problems = [Problem(name, 0, 0, "", f"nested more than {documents.MAX_DEPTH} deep")]
+    elif not problems and finite:
+        problems = documents.not_finite(document)
+    if problems:
+        raise InvalidFiles(problems)
+    values: Mapping[str, Any] = data
+    return values
 
 
 def flat(values: Mapping[str, Any], above: str = "") -> dict[str, float]:
@@ -105,34 +115,79 @@ def read_text(file: Path, name: str) -> str:
         raise InvalidFiles([Problem(name, 0, 0, "", f"not UTF-8: byte {error.start}")]) from None
 
 
-def _toml(text: str) -> Any:
+def _toml(raw: bytes, name: str, finite: bool) -> Any:
+    """The data of a TOML text.
+
+    Raises:
+        ValueError: it is none.
+        InvalidFiles: a number in it is not as it has to be.
+    """
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
-    return tomllib.loads(text)
+    text = raw.decode()
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError:  # of Python itself, which converts no text of some thousand digits
+        if problems := _odd_numbers(text, name):
+            raise InvalidFiles(problems) from None
+        raise
+    if problems := _odd_numbers(text, name):
+        if finite:
+            raise InvalidFiles(problems)
+        _spell_long(data)
+    return data
+
+
+def _spell_long(data: Any) -> None:
+    """Makes whole numbers of too many digits texts, as those of JSON are: nothing computes with them."""
+    todo = [data]
+    for one in todo:
+        for key, value in one.items() if isinstance(one, dict) else enumerate(one):
+            if isinstance(value, (dict, list)):
+                todo.append(value)
+            elif isinstance(value, int) and abs(value) >= 10**numerals.MOST_DIGITS:
+                one[key] = hex(value)
 
 
 def _raw(file: Path, name: str, most: int) -> bytes:
     return treefiles.follow(file, name, most)
 
 
-def _json(raw: bytes, name: str) -> Any:
+def _json(raw: bytes, name: str, finite: bool | None = None) -> Any:
+    """The data of a JSON text.
+
+    Args:
+        finite: whether NaN and infinity are refused, besides numbers that are too long or too large; None
+            takes all of them.
+
+    Raises:
+        InvalidFiles: it is none, or a number in it is not as it has to be.
+    """
+
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen = dict(pairs)
         if len(seen) < len(pairs):
-            twice = next(k for i, (k, _) in enumerate(pairs) if k in [p[0] for p in pairs[:i]])
+            counts = Counter(key for key, _ in pairs)
+            twice = next(key for key, count in counts.items() if count > 1)
             raise InvalidFiles([Problem(name, 0, 0, "", f"the key {twice!r} stands twice")])
         return seen
 
     try:
-        return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=once, parse_int=_whole)
+        text = raw.decode("utf-8-sig")
+        data = json.loads(text, object_pairs_hook=once, parse_int=_whole)
     except json.JSONDecodeError as error:
         raise InvalidFiles([Problem(name, error.lineno, error.colno, "", f"not JSON: {error.msg}")]) from None
     except UnicodeDecodeError as error:
         raise InvalidFiles([Problem(name, 0, 0, "", f"not UTF-8: byte {error.start}")]) from None
     except RecursionError:
         raise InvalidFiles([Problem(name, 0, 0, "", "nested too deep")]) from None
+    if finite is not None and (problems := _odd_numbers(text, name, finite)):
+        raise InvalidFiles(problems)
+    return data
 
 
 def _whole(text: str) -> int | str:
@@ -176,11 +231,8 @@ def plain_samples(file: Path, name: str) -> list[Any]:
             raise InvalidFiles(problems)
         data = document.data
     else:
-        raw = _raw(file, name, _MAX_SAMPLES)
         # NaN is what models take for a missing number.
-        if problems := _odd_numbers(raw.decode("utf-8", "replace"), name, finite=False):
-            raise InvalidFiles(problems)
-        data = _json(raw, name)
+        data = _json(_raw(file, name, _MAX_SAMPLES), name, finite=False)
     if isinstance(data, Mapping):
         return [data]
     if not isinstance(data, list):

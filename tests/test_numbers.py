@@ -6,7 +6,9 @@ import io
 import json
 import resource
 import struct
+import time
 import zipfile
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +66,19 @@ def test_every_other_number_is_read_by_all(workshop: Workshop) -> None:
     assert "adder" in workshop.gitreg("search", tests, "--order-by", "metrics.a2").stdout
 
 
-def test_what_was_registered_with_such_a_number_is_read_and_passes_no_gate(workshop: Workshop) -> None:
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metrics.json", f'{{"accuracy": {LONG}, "f1": 0.5}}'),
+        ("metrics.toml", f"accuracy = 0x{'f' * 400}\nf1 = 0.5\n"),
+    ],
+)
+def test_what_was_registered_with_such_a_number_is_read_and_passes_no_gate(
+    name: str, text: str, workshop: Workshop
+) -> None:
     """An older gitreg let it through; a text is no number, so no bound holds for it."""
-    (workshop.adder / "metrics.json").write_text(f'{{"accuracy": {LONG}, "f1": 0.5}}')
-    workshop.manifest(metrics="metrics.json")
+    (workshop.adder / name).write_text(text)
+    workshop.manifest(metrics=name)
     file = workshop.root / "registry.yaml"
     file.write_text(
         file.read_text().replace("staging: {}", "staging: {gates: [{metric: accuracy, min: 0.90}]}")
@@ -133,10 +144,116 @@ def test_numbers_in_manifests_gates_and_samples_have_bounds_too(workshop: Worksh
         assert done.returncode == 1 and "registry.yaml:" in done.stderr, (number, done.stderr)
 
 
-def test_a_search_for_numbers_takes_time_in_proportion() -> None:
-    for text in ("1" * 200_000, "1." * 100_000, "1e" * 100_000, '"' * 100_000, "'" * 99_999, "-" * 200_000):
-        list(numerals.mistakes(text))
-    assert [place[:2] for place in numerals.mistakes('"a\\"NaN" NaN\n-inf')] == [(1, 10), (2, 1)]
+QUOTES = (
+    "1",
+    "1.",
+    "1e",
+    "1e999,",
+    '"',
+    '\\"',
+    "'",
+    '"""',
+    "'''",
+    '"\\"',
+    "-",
+    "[",
+    "a=[",
+    "{a=",
+    "\n1e999",
+    "0x",
+    "#",
+)
+
+
+@pytest.mark.parametrize("text", QUOTES)
+def test_a_search_for_numbers_takes_time_in_proportion(text: str) -> None:
+    """Each has 1 MB: what begins its search again at each place would take minutes."""
+    long = text * ((1 << 20) // len(text))
+    begun = time.process_time()
+    for found in (numerals.in_json("NaN" + long), numerals.in_toml("a = nan\nb = " + long)):
+        deque(found, maxlen=0)
+    assert time.process_time() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ('["a\\"NaN", NaN,\n-Infinity]', [(1, 12), (2, 1)]),
+        ('{"NaN": 1,\n\n "b": [1e999,\n1e998]}', [(3, 8), (4, 1)]),
+        ('{"it\'s 1e400": 1, "b": "\'", "c": 1e400}', [(1, 34)]),
+        ('{"a": "\\\\", "b": 1e400, "c": "\\\\"}', [(1, 18)]),
+    ],
+)
+def test_numbers_of_json_have_their_places(text: str, places: list[tuple[int, int]]) -> None:
+    json.loads(text)
+    assert [one[:2] for one in numerals.in_json(text)] == places
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("inf = 1\nx.inf = 2\n[nan]\n[[t.inf]]\n1e999 = 3\n", []),
+        ("a = nan # inf\n[nan]\nb = [ # nan\n  [inf],\n  -inf]\nnan = 1\n", [(1, 5), (4, 4), (5, 3)]),
+        ("a = {nan = 1, b = nan, inf = [nan, {nan = 2}, +inf], c = 1}\n", [(1, 19), (1, 31), (1, 47)]),
+        ('a = \'nan\'\nb = """\nc = nan "" \\"""""\nd = nan\n', [(4, 5)]),
+        ("a = '''\nb = inf '' ''''\nd = [1, 'x]', inf]\n", [(3, 15)]),
+        (
+            f"a = 0x{'f' * 64}\nb = 0x{'f' * 65}\nc = 0b{'1_' * 64}1\nd = 0o{'7' * 400}\n",
+            [(2, 5), (3, 5), (4, 5)],
+        ),
+        ("d = 2026-01-01 00:00:00.123456\n1.2.3 = 5\nv = 1e4_00\nw = 1e-4_00\n", [(3, 5), (4, 5)]),
+        (f"a = 1\nb = {'9' * 5000}\n", [(2, 5)]),
+    ],
+)
+def test_numbers_of_toml_have_their_places(text: str, places: list[tuple[int, int]], tmp_path: Path) -> None:
+    """Keys, tables, texts and comments are none; the parser has the last word of what the text means."""
+    assert [one[:2] for one in numerals.in_toml(text)] == places
+    (tmp_path / "m.toml").write_text(text)
+    if not places:
+        assert datafiles.read_values(tmp_path / "m.toml", "m.toml", finite=True)
+        return
+    with pytest.raises(InvalidFiles) as caught:
+        datafiles.read_values(tmp_path / "m.toml", "m.toml", finite=True)
+    assert [(one.line, one.column) for one in caught.value.problems] == places
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("m.yaml", "auc: .INF\n", "m.yaml:1:6: auc: inf is not a finite number"),
+        ("m.yaml", "a: 1\nauc: +.INF\n", "m.yaml:2:6: auc: inf is"),
+        ("m.yaml", "auc: -.Inf\n", "m.yaml:1:6: auc: -inf is"),
+        ("m.yml", "auc: .NAN\n", "m.yml:1:6: auc: nan is"),
+        ("m.yaml", "a: [1, {b: .NAN}]\n", "m.yaml:1:12: a[1].b: nan is"),
+        ("m.yaml", "a: &x .NaN\nb: 1\n", "m.yaml:1:4: a: nan is"),
+        ("m.yaml", f"a: 0x{'f' * 65}\n", "m.yaml:1:4: a number of 65 digits"),
+        ("m.json", '{"nan": 1, "v": 1.2.3}', "m.json:1:20: not JSON: "),
+        ("m.json", '{"nan": 1, "v": 1....}', "m.json:1:18: not JSON: "),
+        ("m.toml", "nan = 1\nv = 1.2.3\n", "m.toml: cannot be read: "),
+        (
+            "m.json",
+            "{" + ",".join(f'"k{i}": 1' for i in range(60_000)) + ', "k7": 1}',
+            "m.json: the key 'k7' ",
+        ),
+        ("m.json", '{"a":' * 41 + "1" + "}" * 41, "m.json: nested more than 40 deep"),
+        ("m.toml", "a." * 3000 + "b = 1", "m.toml: nested more than 40 deep"),
+    ],
+)
+def test_what_no_number_may_be_is_refused_however_it_is_written(
+    name: str, text: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InvalidFiles) as caught:
+        datafiles.read_values(tmp_path / name, name, finite=True)
+    assert len(caught.value.problems) == 1 and str(caught.value.problems[0]).startswith(said)
+
+
+def test_problems_of_one_file_are_a_hundred_at_most(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text('{"a": [' + "1e999, " * 100_000 + "1]}")
+    with pytest.raises(InvalidFiles) as caught:
+        datafiles.read_values(tmp_path / "m.json", "m.json", finite=True)
+    assert len(caught.value.problems) == 101
+    assert "more such numbers; the first 100 are listed" in str(caught.value.problems[-1])
 
 
 # Arrays -------------------------------------------------------------------------------------------
