@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from gitreg import folders, git, isolation, safewrite, server
+from gitreg import folders, git, isolation, outputs, server
 from gitreg.errors import GitregError, NoSandbox
 from gitreg.git.discovery import Planted
 from gitreg.registry import Registry
@@ -125,9 +125,9 @@ def _links(registry: Registry) -> Finding:
     """How artifacts get from the DVC cache into packages here."""
     cache = registry.store.cache()
     there = next(p for p in (cache, *cache.parents) if p.exists())
+    dist = registry.root / "dist"
     try:
-        safewrite.refuse_links(registry.root, "dist")
-        with folders.aside(registry.root / "dist") as here:
+        with folders.aside(outputs.claim(dist)) as here:
             (here / "a").write_bytes(b"x")
             (here / "a").chmod(0o444)
             folders.link(here / "a", here / "b", share=True)
@@ -137,8 +137,8 @@ def _links(registry: Registry) -> Finding:
     except (GitregError, OSError) as error:
         return Finding("artifact links", "error", str(error))
     finally:
-        if (registry.root / "dist").is_dir() and not any((registry.root / "dist").iterdir()):
-            (registry.root / "dist").rmdir()
+        if dist.is_dir() and not dist.is_symlink() and not any(dist.iterdir()):
+            dist.rmdir()
     if same_disk and (linked or cloned):
         return Finding("artifact links", "ok", "hard links" if linked else "reflinks")
     return Finding(

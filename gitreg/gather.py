@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import documents, flavors, fragment, memo, patterns, references, requirements, treefiles
+from gitreg import documents, flavors, fragment, git, memo, patterns, references, requirements, treefiles
 from gitreg.datafiles import read_samples, read_text, read_values
 from gitreg.declared import Artifact, Manifest, Named
 from gitreg.errors import InvalidFiles, Problem, Refused
@@ -245,6 +245,11 @@ class _Gatherer:
         folder = self.manifest.folder
         if not source.path:
             self.look(folder)
+        elif (self.root / source.path).is_symlink() and git.links(self.root, f":(literal){source.path}"):
+            self.problem(
+                ("artifact",), f"'{source.path}' is a symbolic link that Git tracks; DVC has no use for it"
+            )
+            return
         try:
             self.gathered.tracked = tracked = self.store.tracked(source, folder, self.look)
         except Refused as refused:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 REGISTRY_FILE = "registry.yaml"
+# Where DVC keeps an object, whose hash is its name: files/md5/d3/b07384..., in a cache of DVC 2 d3/b07384...
+_CACHED = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}\Z")
 _SIZE = "{size:,} bytes; a YAML file of a registry has at most {most:,}"
 
 
@@ -145,6 +147,17 @@ def contain(root: Path | None, folder: str, text: str) -> tuple[str, str | None]
     if ".git" in (relative.split("/")[0], os.path.relpath(real, real_root).split(os.sep)[0]):
         return "", f"{text!r} lies in Git's own folder"
     return relative, None
+
+
+def is_from_cache(root: Path, folder: str, text: str) -> bool:
+    """Returns whether a path is a link that DVC made to its cache, as with `cache.type symlink`.
+
+    Of such an artifact the cache is read, by its hash, and never what the link leads to.
+    """
+    above, name = os.path.split(os.path.join(folder, text))
+    parent, refused = contain(root, "", above or ".")
+    place = os.path.join(root, parent, name)
+    return not refused and os.path.islink(place) and bool(_CACHED.search(os.readlink(place)))
 
 
 @lru_cache(maxsize=16)
@@ -299,6 +312,8 @@ class _Paths:
         folder = document.file.rpartition("/")[0]
         for path, text in named_paths(document.data):
             relative, refused = contain(root, folder, text)
+            if refused and root is not None and path[0] == "artifact" and is_from_cache(root, folder, text):
+                relative, refused = os.path.normpath(os.path.join(folder, text)), None
             if not refused and root is not None and path[0] != "artifact":
                 refused = _unfit(f"{root}/{relative}", relative, path)
             if refused:

@@ -102,7 +102,7 @@ def init(folder: Path, name: str | None = None) -> Made:
         made.write(f"schemas/{schema.name}", schema.read_bytes())
     made.write("models/.gitkeep", "")
     _for_the_repository(made, top, file.prefix)
-    made.write(".gitignore", "/dist/\n__pycache__/\n*.pyc\n.venv/\n")
+    made.write(".gitignore", "/dist\n__pycache__/\n*.pyc\n.venv/\n")
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 
 from gitreg import GitregError, Registry, builder
 from gitreg.store import pipelines
-from tests.support import Workshop, run
+from tests.support import DVC, Workshop, run
 
 FIVE = hashlib.md5(b"5").hexdigest()
 
@@ -378,3 +379,55 @@ def test_an_artifact_is_not_fetched_from_where_its_file_says_that_it_was_importe
     done = workshop.gitreg("build")
     assert done.returncode == 4
     assert f"needs {md5}, which the DVC cache does not have, nor does the remote" in done.stderr
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_artifact_that_dvc_links_to_its_cache_is_one(
+    workshop: Workshop, tmp_path: Path, shared: bool
+) -> None:
+    """The usual set-up of a machine that several people use."""
+    run(*DVC, "config", "--local", "cache.type", "symlink", cwd=workshop.root)
+    if shared:
+        run(*DVC, "config", "--local", "cache.dir", tmp_path / "shared", cwd=workshop.root)
+    file = workshop.adder / "weights.txt"
+    file.write_text("5")
+    code = workshop.adder / "src" / "adder_model.py"
+    code.write_text(code.read_text().replace('(Path(path) / "number.txt")', "Path(path)"))
+    run(*DVC, "add", "-q", file, cwd=workshop.root)
+    run(*DVC, "checkout", "-q", "--relink", file, cwd=workshop.root)
+    assert file.is_symlink()
+    workshop.manifest(artifact="weights.txt")
+    assert workshop.gitreg("check", "--fix", "--no-run").returncode == 0
+    workshop.commit()
+    for verb in (["check"], ["check", "adder"], ["check", "--base", "HEAD~1"], ["plan"], ["build", "adder"]):
+        done = workshop.gitreg(*verb)
+        assert done.returncode == 0, (verb, done.stderr)
+    (packed,) = (workshop.root / "dist" / "raw").rglob("weights.txt")
+    assert packed.read_text() == "5" and not packed.is_symlink()
+
+
+def test_an_artifact_that_is_a_link_of_a_commit_is_refused(workshop: Workshop, tmp_path: Path) -> None:
+    """One that looks as if DVC had made it, too."""
+    secret = tmp_path / "ab" / ("0" * 30)
+    secret.parent.mkdir()
+    secret.write_text("secret")
+    (workshop.adder / "weights.txt").symlink_to(secret)
+    (workshop.adder / "weights.txt.dvc").write_text(
+        "outs:\n- md5: 5ebe2294ecd0e0f08eab7690d2a6ee69\n  size: 6\n  hash: md5\n  path: weights.txt\n"
+    )
+    workshop.manifest(artifact="weights.txt")
+    run("git", "add", "-f", "models", cwd=workshop.root)
+    run("git", "commit", "-qm", "link", cwd=workshop.root)
+    for verb in (["check"], ["check", "--base", "HEAD~1"], ["build", "adder"]):
+        done = workshop.gitreg(*verb)
+        assert done.returncode == 1 and "is a symbolic link that Git tracks" in done.stderr, done.stderr
+
+
+def test_a_link_of_the_users_own_in_the_place_of_dist_is_fine(workshop: Workshop, tmp_path: Path) -> None:
+    """Packages on another disk."""
+    (tmp_path / "large").mkdir()
+    (workshop.root / "dist").symlink_to(tmp_path / "large")
+    said = workshop.gitreg("doctor").stdout
+    assert re.search("^artifact links +(ok|warning) ", said, re.MULTILINE), said
+    assert workshop.gitreg("build", "adder").returncode == 0 and (tmp_path / "large" / "raw").is_dir()
+    assert (workshop.root / "dist").is_symlink()
