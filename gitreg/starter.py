@@ -72,6 +72,8 @@ def init(folder: Path, name: str | None = None) -> Made:
         Outside: Git or DVC refuses.
         Refused: other registries in the repository leave no prefix for the tags of this one.
     """
+    if "${{" in os.fspath(folder.absolute()):
+        raise Refused(f"{folder}: GitHub fills in what follows '${{{{' in workflows that name it")
     folder.mkdir(parents=True, exist_ok=True)
     root = folder.resolve()
     discovery.refuse_planted(root)

@@ -188,6 +188,13 @@ def test_init_writes_for_the_branch_that_there_is_and_the_folder_it_lies_in(tmp_
     assert done.returncode == 0
 
 
+def test_init_refuses_a_folder_whose_name_github_would_fill_in(tmp_path: Path) -> None:
+    run("git", "init", "-q", ".", cwd=tmp_path)
+    done = gitreg("init", "a ${{ github.token }} b", cwd=tmp_path)
+    assert done.returncode == 1 and "GitHub fills in what follows '${{'" in done.stderr
+    assert [one.name for one in tmp_path.iterdir()] == [".git"]
+
+
 def test_init_in_a_folder_whose_name_has_spaces(tmp_path: Path) -> None:
     run("git", "init", "-q", ".", cwd=tmp_path)
     assert gitreg("init", "ml models #1", cwd=tmp_path).returncode == 0

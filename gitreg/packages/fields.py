@@ -178,6 +178,7 @@ def _own_parameter(setting: Setting, around: Around) -> str | None:
 
 
 _FILE_LIKE = re.compile(r"\.[A-Za-z]\w*\Z")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z", re.ASCII)
 
 
 def _parameter_value(setting: Setting, around: Around) -> str | None:
@@ -191,7 +192,9 @@ def _parameter_value(setting: Setting, around: Around) -> str | None:
         return f"{_short(text)} names a file outside of the package"
     if ".." in re.split(r"[\\/]", text) or "$$" in text:
         return f"{_short(text)} leads out of the package"
-    if around.backend != "python" and (re.search(r"[\\/]", text) or _FILE_LIKE.search(text)):
+    if around.backend == "python" or _NUMBER.match(text):
+        return None
+    if re.search(r"[\\/]", text) or _FILE_LIKE.search(text):
         return f"{_short(text)} may name a file; a parameter for Triton's own backends is a word or a number"
     return None
 
