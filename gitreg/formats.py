@@ -8,17 +8,18 @@ size costs a few reads.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from gitreg import protobufs
+from gitreg import opcodes, protobufs
 from gitreg.protobufs import At
 
 HEAD = 64 << 10
 _MOST_HEADER = 100 << 20
-_READ_HEADER = 1 << 20
+_READ_HEADER = 8 << 20
+# No file is larger; what a header promises may be a number of thousands of digits.
+_MOST_PROMISED = 1 << 64
 
 RUNS_CODE, DATA_ONLY, CANNOT_TELL = "runs code when loaded", "data only", "cannot tell"
 
@@ -171,17 +172,28 @@ def detect_content(at: At, size: int) -> tuple[Format, list[str]]:
     if not size:
         return UNKNOWN, ["empty"]
     head = at(0, HEAD)
+    machine = opcodes.run(at, size)
+    judged = _by_rules(at, size, head)
+    if judged and judged[0] is not TORCH_LEGACY and machine.acts:
+        # Whatever else it is: whoever unpickles it runs what the pickle says.
+        return PICKLE, [f"two files in one: {judged[0].name}, and a pickle", *judged[1]]
+    judged = judged or _pickle(at, size, head, machine)
+    return judged or (UNKNOWN, [])
+
+
+def _by_rules(at: At, size: int, head: bytes) -> tuple[Format, list[str]] | None:
+    """The format of what is no pickle by its rule, and what is wrong with it."""
     if head[4:8] == b"TFL3":
         return TFLITE, []
     for magic, found in _MAGIC:
         if head.startswith(magic):
             return found, _ends(at, size, rb"\}\s*\Z") if found is XGBOOST_UBJ else []
-    for rule in (_hdf5, _npy, _safetensors, _lightgbm, _xgboost_header, _pmml, _json, _pickle):
+    for rule in (_hdf5, _npy, _safetensors, _lightgbm, _xgboost_header, _pmml, _json):
         if judged := rule(at, size, head):
             return judged
     message = protobufs.recognise(at, size)
     if message is None:
-        return UNKNOWN, []
+        return None
     return next(one for one in FORMATS if one.key == message[0]), _cut(size, message[1])
 
 
@@ -192,6 +204,7 @@ APPENDED = "appended: "
 
 
 def _cut(have: int, promised: int) -> list[str]:
+    promised = min(promised, _MOST_PROMISED)
     return [f"truncated: {have:,} bytes, of {promised:,} that its header promises"] if have < promised else []
 
 
@@ -237,22 +250,72 @@ def _npy(at: At, size: int, head: bytes) -> _Judged | None:
     # A nameless field is the padding of C's structs, as the nodes of scikit-learn's trees have it.
     if not descr or re.search(r"(?<!\()''|''(?!, '\|V\d+'\))|'\s+'|'[|<>=]?O|object", descr[1]):
         return NPY_OBJECTS, []
-    plain = re.fullmatch(r"'[|<>=][biufc](\d{1,2})'", descr[1])
-    if plain is None:
-        return NPY, []
-    lengths = map(int, re.findall(r"\d{1,18}", descr[2]))
-    return NPY, _exactly(size, start + len(header) + math.prod(lengths, start=int(plain[1])))
+    one = _item_size(descr[1])
+    if one is None:
+        return OPAQUE, ["its items are of a type that is not known, so nobody can tell where it ends"]
+    digits = re.findall(r"\d+", descr[2])
+    lengths = [int(one) if len(one) <= 20 else _MOST_PROMISED for one in digits]
+    return NPY, _exactly(size, start + len(header) + _product([one, *lengths]))
+
+
+def _item_size(descr: str) -> int | None:
+    """The bytes of one item of a NumPy type, as a header writes it; None where it cannot be told."""
+    import ast
+
+    try:
+        return _size_of(ast.literal_eval(descr))
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _size_of(descr: object) -> int:
+    if isinstance(descr, list):  # of fields
+        return sum(_product([_size_of(one[1]), *_shape(*one[2:])]) for one in descr)
+    if isinstance(descr, tuple):
+        return _product([_size_of(descr[0]), *_shape(*descr[1:])])
+    found = re.fullmatch(r"[|<>=]?([?biufcmMSaUV])(\d{0,18})(?:\[\w+\])?", str(descr))
+    if not found:
+        raise ValueError("not a type")
+    return int(found[2] or found[1] in "?b") * (4 if found[1] == "U" else 1)
+
+
+def _shape(lengths: object = (), *more: object) -> list[int]:
+    if more:
+        raise ValueError("more than a type and a shape")
+    return [int(one) for one in (lengths if isinstance(lengths, tuple) else (lengths,))]
+
+
+def _product(numbers: list[int]) -> int:
+    """The product, which is never larger than what no file could have."""
+    if 0 in numbers:
+        return 0
+    product = 1
+    for number in numbers:
+        product = min(product * number, _MOST_PROMISED)
+    return product
+
+
+def whole(at: At, start: int, count: int) -> bytes:
+    """So many bytes, however few are given at a time; fewer where nobody may look further."""
+    data = bytearray()
+    while len(data) < count and (more := at(start + len(data), count - len(data))):
+        data += more
+    return bytes(data)
 
 
 def _safetensors(at: At, size: int, head: bytes) -> _Judged | None:
     length = int.from_bytes(head[:8], "little")
     if head[8:9] != b"{" or not 2 <= length <= _MOST_HEADER:
         return None
-    raw = at(8, min(length, _READ_HEADER))
-    if not re.match(rb'\{\s*("(?:[^"\\]|\\.)*"\s*:\s*\{|\}|"[^"]*\Z|\Z)', raw, re.DOTALL):
+    if not re.match(rb'\{\s*("(?:[^"\\]|\\.)*"\s*:\s*\{|\}|"[^"]*\Z|\Z)', head[8 : 8 + length], re.DOTALL):
         return None
-    if len(raw) < length:
+    if size < 8 + length:
         return SAFETENSORS, _cut(size, 8 + length)
+    if length > _READ_HEADER:
+        return OPAQUE, [f"begins as safetensors, with a header of {length:,} bytes: too large to look into"]
+    raw = whole(at, 8, length)
+    if len(raw) < length:  # a member of an archive, of which only so much is unpacked
+        return SAFETENSORS, []
     try:
         tensors = json.loads(raw)
         ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
@@ -297,41 +360,10 @@ def _json(at: At, size: int, head: bytes) -> _Judged | None:
     return (JSON, []) if re.match(rb'(\{\s*["}]|\[\s*[\[\]{"\d.tfn-])', text) else None
 
 
-def _pickle(at: At, size: int, head: bytes) -> _Judged | None:
-    if re.match(rb"\x80[\x00-\x05]", head) or _opcodes(head[:4096]):
+def _pickle(at: At, size: int, head: bytes, machine: opcodes.Run) -> _Judged | None:
+    if re.match(rb"\x80[\x00-\x05]", head) or machine.pickle:
         return PICKLE, _ends(at, size, rb"\.\Z", 1)
     return None
-
-
-def _opcodes(head: bytes) -> bool:
-    """Whether bytes without the mark of protocol 2 are what a pickle's machine would run.
-
-    Opcodes are read and their effect on the stack is counted; none is run. What could already have called
-    something is a pickle, whatever comes after it.
-    """
-    import pickletools
-
-    mark, count = pickletools.markobject, 0
-    stack: list[object] = []
-    try:
-        for opcode, _, _ in pickletools.genops(head):
-            needs = list(opcode.stack_before)
-            if mark in needs:
-                while stack.pop() is not mark:
-                    pass
-                needs = needs[: needs.index(mark)]
-            for _ in needs:
-                if stack.pop() is mark and opcode.name not in ("POP", "DUP"):
-                    return False
-            stack += opcode.stack_after
-            count += 1
-            if opcode.name in ("REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD", "STOP"):
-                return True
-    except IndexError:
-        return False  # it takes from an empty stack, as text does that looks like opcodes
-    except (ValueError, UnicodeError) as error:
-        return count >= 4 and "unknown" not in str(error)  # cut off by the end of what was looked at
-    return False
 
 
 def detect_zip(names: Collection[str]) -> Format:

@@ -18,6 +18,22 @@ _COREML_KINDS = {*range(200, 210), *range(300, 310), *range(400, 410), 500, 501,
 _COREML_KINDS |= {601, 602, 603, 604, 606, 607, 609, 610, 900, *range(2000, 2010), 3000}
 
 
+_WINDOW = 4096
+
+
+def windowed(at: At) -> At:
+    """Returns the same bytes for many small looks, one after another, by few large ones."""
+    held, first = b"", 0
+
+    def look(place: int, count: int) -> bytes:
+        nonlocal held, first
+        if not first <= place <= place + count <= first + len(held):
+            held, first = at(place, max(count, _WINDOW)), place
+        return held[place - first : place - first + count]
+
+    return look
+
+
 @dataclass(frozen=True)
 class Field:
     """One field of a message: its number and wire type, and where its content lies."""

@@ -174,7 +174,10 @@ class _Look:
         into = into or (self.tar if _is_tar(head) else None)
         unpacked = None if into else self.compressed(at, head)
         if not into and not unpacked:
-            found, warnings = formats.detect_content(at, size)
+            try:
+                found, warnings = formats.detect_content(at, size)
+            except _BROKEN as error:
+                found, warnings = formats.OPAQUE, [f"truncated or damaged: {error}"]
             if any(warning.startswith(formats.APPENDED) for warning in warnings):
                 found = formats.MIXED
             return Seen(name, found, size, warnings, unseen=found in (formats.OPAQUE, formats.MIXED))

@@ -1,0 +1,202 @@
+"""A file that is two things at once is never "data only": each input here would run code somewhere.
+
+Files of honest libraries keep their verdict.
+"""
+
+from __future__ import annotations
+
+import json
+import pickletools
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gitreg import detection, flavors, formats
+from tests.support import gitreg
+from tests.test_detection import field, npy, put, varint
+
+CALL = b"cos\nmkdir\n(S'sprung'\ntR."
+NEW_CALL = b"\x80\x04\x8c\x02os\x8c\x05mkdir\x93\x8c\x06sprung\x85R."
+
+
+def headed(header: bytes) -> bytes:
+    return struct.pack("<Q", len(header)) + header
+
+
+def _long_safetensors(opening: bytes, call: bytes) -> bytes:
+    """Whose length is an opcode that takes part of the header as its text."""
+    length = opening[0] | 0x10000 | 0x2000 << 8  # the text is 0x201000 >> 8 bytes long
+    text = int.from_bytes(struct.pack("<Q", length)[1:5], "little")
+    begins = b'{"a":{'.ljust(5 + text - 8) + call
+    return struct.pack("<Q", length) + begins.ljust(length)
+
+
+def _onnx_by_its_operators(call: bytes) -> bytes:
+    """Whose first field is BINBYTES, as a pickle's machine reads it."""
+    inner = bytes(2) + bytes((0x40 << 7) - 2)
+    start = b"\x42\x80\x40" + inner + field(1, 8) + field(7, b"")
+    fill = 5 + (0x80 | 0x40 << 8) - len(start) - 4
+    name = b" " * fill + b"0" + call
+    return start + varint(2 << 3 | 2) + varint(len(name) | 1 << 14)[:3] + name.ljust(len(name) | 1 << 14)
+
+
+def _xgboost(call: bytes) -> bytes:
+    data = bytearray(b"\x80\x02U\xfa" + bytes(250))
+    data[136:154] = struct.pack("<Q", 10) + b"reg:linear"
+    return bytes(data) + b"0" + call
+
+
+PICKLES = {
+    "gguf": b"GGUF" + bytes(5) + b"0" + CALL,
+    "gguf, later protocol": b"GGUF" + bytes(5) + b"0" + NEW_CALL,
+    "gguf, by INST": b"GGUF" + bytes(5) + b"0(S'sprung'\nios\nmkdir\n.",
+    "gguf, behind a harmless pickle": b"GGUF" + bytes(5) + b"." + CALL,
+    "gguf, behind a long text": b"GGUF" + bytes(5) + b"X" + struct.pack("<I", 90_000) + b" " * 90_000 + CALL,
+    "gguf, behind a long line": b"GGUF" + bytes(5) + b"V" + b" " * 90_000 + b"\n" + CALL,
+    "gguf, behind many opcodes": b"GGUF" + bytes(5) + b"N0" * 5_000 + CALL,
+    "tflite": b"\x80\x02U\x04TFL3" + b"0" + CALL,
+    "tflite without the mark": b"U\x06??TFL3" + b"0" + CALL,
+    "xgboost": _xgboost(CALL),
+    "safetensors, by BINUNICODE": _long_safetensors(b"X", CALL),
+    "safetensors, by BINSTRING": _long_safetensors(b"T", NEW_CALL),
+    "safetensors, by BINBYTES": _long_safetensors(b"B", CALL),
+    "onnx": _onnx_by_its_operators(CALL),
+}
+
+
+@pytest.mark.parametrize("what", PICKLES)
+def test_a_pickle_is_seen_whatever_else_the_file_is(what: str, tmp_path: Path) -> None:
+    file = put(tmp_path / "m", PICKLES[what])
+    calls = [
+        op.name
+        for op, _, _ in pickletools.genops(PICKLES[what].partition(b"GGUF\0\0\0\0\0.")[2] or PICKLES[what])
+    ]
+    assert {"REDUCE", "INST"} & set(calls), "the input is a pickle that calls something"
+    seen = detection.inspect(file)
+    assert seen.format.key == "pickle" and seen.risk == "runs code when loaded"
+    assert detection.detect(file).may_run_code
+    assert detection.unpickled({"m": file}, "onnx")
+    assert gitreg("inspect", "m", "--fail-on-code", cwd=tmp_path).returncode == 1
+
+
+def test_a_pickle_says_what_else_it_is(tmp_path: Path) -> None:
+    seen = detection.inspect(put(tmp_path / "m.gguf", PICKLES["gguf"]))
+    assert seen.warnings[0] == "two files in one: GGUF, and a pickle"
+
+
+def test_a_safetensors_header_of_any_length_is_no_pickle(tmp_path: Path) -> None:
+    for length in (*range(0x180, 0x280), *range(0x4100, 0x4200)):
+        tensors = {f"model.layers.{i}.mlp.c": {"data_offsets": [0, 4]} for i in range(length // 55)}
+        header = json.dumps(tensors).encode().ljust(length)
+        assert len(header) == length
+        seen = detection.inspect(put(tmp_path / "m", headed(header) + b"\1\2\3\4"))
+        assert (seen.format.key, seen.warnings) == ("safetensors", []), length
+
+
+@pytest.mark.parametrize("more", [b"\0", NEW_CALL, CALL])
+def test_what_stands_behind_a_long_header_and_its_tensors_is_seen(more: bytes, tmp_path: Path) -> None:
+    header = json.dumps(
+        {"__metadata__": {"x": "a" * (1 << 20)}, "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    ).encode()
+    assert detection.inspect(put(tmp_path / "m", headed(header) + bytes(4))).risk == "data only"
+    assert detection.inspect(put(tmp_path / "m", headed(header) + bytes(4) + more)).format is formats.MIXED
+
+
+def test_a_header_too_long_to_look_into_cannot_be_told(tmp_path: Path) -> None:
+    header = b'{"__metadata__":{"x":"' + b"a" * (9 << 20) + b'"}}'
+    seen = detection.inspect(put(tmp_path / "m", headed(header)))
+    assert seen.risk == "cannot tell" and seen.format.key in flavors.PICKLES
+    assert "too large to look into" in seen.warnings[0]
+
+
+@pytest.mark.parametrize("header", [b'{"a":{]}', b'{"a":{"data_offsets":"x"}}', b'{"a":{' + b" " * (1 << 20)])
+def test_a_header_that_is_none_is_no_safetensors(header: bytes, tmp_path: Path) -> None:
+    assert detection.inspect(put(tmp_path / "m", headed(header))).risk == "cannot tell"
+
+
+ARRAYS = {
+    "text": np.array(["abc"]),
+    "bytes": np.array([b"abc", b"d"]),
+    "dates": np.array(["2026-01-01"], "datetime64[D]"),
+    "spans": np.zeros(3, "timedelta64[25s]"),
+    "truth": np.zeros((2, 3), bool),
+    "records": np.zeros(3, [("a", "<i4"), ("b", "<U2"), ("c", "f8", (2, 2))]),
+    "records in records": np.zeros(2, [("a", [("b", "u1"), ("c", "S3")]), ("d", "?")]),
+    "padded records": np.zeros(2, np.dtype([("a", "u1"), ("b", "f8")], align=True)),
+    "nothing": np.zeros((0, 5), "<U7"),
+    "one number": np.float32(1),
+    "void": np.zeros(2, "V5"),
+}
+
+
+@pytest.mark.parametrize("what", ARRAYS)
+def test_bytes_behind_an_array_of_any_type_are_seen(what: str, tmp_path: Path) -> None:
+    data = npy(ARRAYS[what])
+    seen = detection.inspect(put(tmp_path / "m.npy", data))
+    assert (seen.format, seen.risk, seen.warnings) == (formats.NPY, "data only", [])
+    assert detection.inspect(put(tmp_path / "m.npy", data + NEW_CALL)).format is formats.MIXED
+
+
+@pytest.mark.parametrize(
+    "shape", [", ".join(["9" * 18] * 300), "9" * 4000 + ",", "9" * 5000 + ",", "1" + "0" * 20 + ","]
+)
+@pytest.mark.parametrize(
+    "descr", ["'<f8'", "'<U999999999999999999'", "[('a', '<f8', (999999999, 999999999))]"]
+)
+def test_a_shape_beyond_all_bounds_is_no_defect(shape: str, descr: str, tmp_path: Path) -> None:
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': ({shape}), }}\n".encode()
+    put(tmp_path / "m.npy", b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header)
+    done = gitreg("inspect", "m.npy", cwd=tmp_path)
+    assert done.returncode == 0 and "warning: m.npy: truncated" in done.stdout
+
+
+def test_types_that_nest_without_end_are_no_defect(tmp_path: Path) -> None:
+    for descr in (
+        "[" * 5000 + "]" * 5000,
+        "[('a', " * 300 + "'<f8'" + ")]" * 300,
+        "[(1,)]",
+        "[('a', '<x4')]",
+    ):
+        header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': (1,), }}\n".encode()
+        put(tmp_path / "m.npy", b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header)
+        assert detection.inspect(tmp_path / "m.npy").runs_code
+
+
+# What libraries write ---------------------------------------------------------------------------------
+
+
+def _saved(what: str, tmp_path: Path) -> Path:
+    rng: Any = np.random.default_rng(0)
+    x, y = rng.random((60, 3)), rng.integers(0, 2, 60)
+    file = tmp_path / f"model.{what.partition(' ')[2]}"
+    if what.startswith("xgboost"):
+        xgboost = pytest.importorskip("xgboost")
+        xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(x, y), 5).save_model(file)
+    elif what.startswith("lightgbm"):
+        lightgbm = pytest.importorskip("lightgbm")
+        lightgbm.train({"verbose": -1, "min_data_in_leaf": 2}, lightgbm.Dataset(x, y), 5).save_model(file)
+    elif what.startswith("onnx"):
+        onnx = pytest.importorskip("onnx")
+        made = onnx.helper.make_tensor_value_info
+        node = onnx.helper.make_node("Relu", ["x"], ["y"])
+        graph = onnx.helper.make_graph([node], "g", [made("x", 1, [2])], [made("y", 1, [2])])
+        onnx.save(onnx.helper.make_model(graph), file)
+    elif what.startswith("safetensors"):
+        pytest.importorskip("safetensors.numpy").save_file({"w": x, "v": y}, file, {"format": "np"})
+    else:
+        np.savez(file, x=x, y=np.array(["a", "bc"]))
+    return file
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["xgboost json", "xgboost ubj", "lightgbm txt", "onnx onnx", "safetensors safetensors", "numpy npz"],
+)
+def test_what_libraries_write_is_data_only(what: str, tmp_path: Path) -> None:
+    file = _saved(what, tmp_path)
+    seen = detection.inspect(file)
+    assert (seen.risk, seen.warnings) == ("data only", [])
+    assert not detection.detect(file).may_run_code
