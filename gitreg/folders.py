@@ -53,8 +53,21 @@ def aside(beside: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary() -> Iterator[Path]:
-    """A new empty folder below `$TMPDIR` that is gone when the block ends, or else with the next one."""
-    folder, lock = _begun(Path(tempfile.gettempdir()), _TEMPORARY_STARTING, TEMPORARY)
+    """A new empty folder below `$TMPDIR` that is gone when the block ends, or else with the next one.
+
+    Raises:
+        Outside: there is no place for temporary files.
+        OSError: the disk is full.
+    """
+    try:
+        folder, lock = _begun(Path(tempfile.gettempdir()), _TEMPORARY_STARTING, TEMPORARY)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = error.filename or "temporary files"
+        raise Outside(
+            f"{where}: {error.strerror}", "have TMPDIR name a folder that you can write to"
+        ) from None
     with _gone_after(folder, lock):
         yield folder / "new"
 
@@ -114,16 +127,22 @@ def sweep(beside: Path) -> None:
 
 
 def sweep_temporary() -> None:
-    """Remove what killed processes of this user left below `$TMPDIR`."""
-    _sweep(Path(tempfile.gettempdir()), _TEMPORARY_STARTING, TEMPORARY)
+    """Remove what killed processes of this user left below `$TMPDIR`, if there is such a folder."""
+    with contextlib.suppress(OSError):
+        _sweep(Path(tempfile.gettempdir()), _TEMPORARY_STARTING, TEMPORARY)
 
 
 def _sweep(beside: Path, starting: str, name: str) -> None:
     """Remove what killed processes of this user left; others may write beside it, and names prove nothing."""
-    for folder in beside.glob(f"{name}*"):
-        if is_dead(folder):
-            remove(folder)
-    for folder in beside.glob(f"{starting}*"):
+    try:
+        names = os.listdir(beside)  # once: a folder for temporary files may be large
+    except OSError:
+        return
+    for folder in [beside / one for one in names if one.startswith((name, starting))]:
+        if folder.name.startswith(name):
+            if is_dead(folder):
+                remove(folder)
+            continue
         with contextlib.suppress(OSError):
             if is_own(folder) and time.time() - folder.lstat().st_mtime > _STARTED_BY_NOW:
                 remove(folder)

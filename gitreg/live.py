@@ -106,12 +106,16 @@ def recover(place: Path) -> None:
     hidden = place / HIDDEN
     if place.is_symlink() or not os.path.lexists(hidden):
         return
-    if not folders.is_own(hidden):
-        raise Refused(f"{hidden} is not from gitreg, or another user's", "move it away, or choose another -o")
+    _refuse_foreign(hidden)
     with folders.disk(place), _locked(hidden):
         if (hidden / "plan.json").exists():
             _carry_out(place)
         folders.remove(hidden)
+
+
+def _refuse_foreign(hidden: Path) -> None:
+    if not folders.is_own(hidden):
+        raise Refused(f"{hidden} is not from gitreg, or another user's", "move it away, or choose another -o")
 
 
 def _put_by_pieces(new: Path, place: Path) -> None:
@@ -123,6 +127,7 @@ def _put_by_pieces(new: Path, place: Path) -> None:
         hidden = place / HIDDEN
         with contextlib.suppress(FileExistsError):
             hidden.mkdir(mode=0o700)
+        _refuse_foreign(hidden)
         with _locked(hidden):
             try:
                 _copy(new, hidden / "new")

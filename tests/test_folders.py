@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from gitreg import folders
-from gitreg.errors import Refused
+from gitreg.errors import Outside, Refused
 
 
 def mode(path: Path) -> int:
@@ -413,3 +413,17 @@ def test_a_package_of_the_library_without_a_destination_stays(temporary: Path, t
     with folders.temporary():
         pass
     assert os.listdir(temporary) == ["gitreg-package1"]
+
+
+@pytest.mark.parametrize("what", ["nothing", "file"])
+def test_without_a_folder_for_temporary_files_the_error_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    place = tmp_path / "tmp"
+    if what == "file":
+        place.write_text("mine")
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    folders.sweep_temporary()
+    with pytest.raises(Outside, match=str(place)) as error, folders.temporary():
+        pass
+    assert "TMPDIR" in str(error.value.hint)

@@ -14,6 +14,7 @@ import pytest
 
 from gitreg.site import receiving, serving
 from gitreg.site.serving import Server
+from tests.support import Workshop
 from tests.test_site_serving import PROMOTE, REGISTER, ask, order
 from tests.test_site_serving import serving as served
 
@@ -289,3 +290,14 @@ def test_a_client_that_never_reads_keeps_nobody_waiting(shown: Server) -> None:
     finally:
         for one in deaf:
             one.close()
+
+
+def test_what_cannot_be_read_of_the_registry_is_answered_and_told(workshop: Workshop) -> None:
+    """No request may end without an answer, whatever the disk says."""
+    told: list[str] = []
+    with served(workshop.root, tell=told.append) as one:
+        (workshop.root / ".git" / "packed-refs").unlink(missing_ok=True)
+        (workshop.root / ".git" / "packed-refs").mkdir()
+        for path in ("/", "/api/stamp"):
+            status, text, _ = ask(one, "GET", path)
+            assert status == 500 and text and "Traceback" not in text

@@ -216,22 +216,22 @@ class _Handler(socketserver.BaseRequestHandler):
     request: socket.socket
 
     def handle(self) -> None:
-        method = ""
         try:
             asked = receiving.receive(self.request, _SECONDS)
-            method = asked.method
+        except receiving.Wrong as wrong:
+            self._send(_refusal(wrong.status, wrong.why), False)
+            return
+        except (receiving.Gone, OSError):
+            return
+        try:
             with self.server.working(self.request):
                 answer = self._answer(asked)
-        except receiving.Gone:
-            return
         except receiving.Wrong as wrong:
             answer = _refusal(wrong.status, wrong.why)
-        except OSError:
-            return
         except Exception:
             self.server.owner.tell(traceback.format_exc().rstrip())
             answer = _refusal(500, "this is a defect in gitreg; its terminal says more")
-        self._send(answer, method == "HEAD")
+        self._send(answer, asked.method == "HEAD")
 
     def _answer(self, asked: Request) -> _Answer:
         port = self.server.owner.port
