@@ -24,6 +24,7 @@ RAISED = {
     18: ("raise KeyError('y')", "KeyError: 'y'"),
     19: ("raise ValueError", "ValueError"),
     20: ("raise MemoryError", "MemoryError"),
+    21: ("raise OSError(os.fork() * 0, 'both sides of it')", "OSError: [Errno 0] both sides of it"),
 }
 # What it may return in place of {"y": an array like its input, "t": strings of the same shape}.
 RETURNED = {
@@ -50,9 +51,11 @@ RETURNED = {
     18: ("{'y': twice, 't': texts(t.shape)}", None),
     19: ("{'y': twice, 't': t, 3: x, Same('z'): 4}", None),
     20: ("{'y': twice.view(Shaped), 't': t}", "KeyboardInterrupt: a shape"),
+    21: ("{'y': twice + np.int32(os.fork() * 0), 't': t}", None),
 }
 ODD = """
 import asyncio
+import os
 
 
 def again(n):

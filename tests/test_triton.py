@@ -840,10 +840,10 @@ def test_models_that_are_not_ready_in_time_are_named(
     serving = serve("adder", "slow", "--ready-timeout", "6", *FREE)
     stdout, stderr = serving.process.communicate(timeout=60)
     assert (serving.process.returncode, stdout) == (4, "")
-    assert re.search(r"[01] of 2 models are ready; waiting for (adder, )?slow \(3 s\)\n", stderr)
-    assert "error: 1 of 2 models are not ready after 6 s: slow\n    | " in stderr
+    assert re.search(r"[01] of 2 models are ready; waiting for (adder, )?slow \(\d+ s\)\n", stderr)
+    # A busy machine may not have loaded the other either.
+    assert re.search(r"error: [12] of 2 models are not ready after 6 s: (adder, )?slow\n    \| ", stderr)
     assert '"loading: slow:0"' in stderr and "hint: --ready-timeout" in stderr
-    assert "adder" not in stderr.partition("error:")[2]
     serving.nothing_is_left()
 
 
@@ -862,7 +862,8 @@ def test_models_that_triton_cannot_load_are_named_whatever_they_raise(
     serving = serve(*raised, "--json", *FREE)
     stdout, stderr = serving.process.communicate(timeout=60)
     assert (serving.process.returncode, stdout) == (4, "")
-    head, *lines = stderr.rstrip().splitlines()
+    # On a slow machine it tells before what it waits for.
+    head, *lines = stderr[stderr.index("error: ") :].rstrip().splitlines()
     assert head.startswith("error: tritonserver ended with exit code 1, as it could not load ")
     for name, (_, text) in raised.items():
         assert name in head
@@ -889,8 +890,8 @@ if inputs["x"][0] < 0:
 def test_a_server_is_started_again_when_a_model_ends_its_process_and_ends_at_the_third_time(
     serve: Callable[..., Serving], workshop: Workshop
 ) -> None:
-    # What a model has forked may end as it likes.
-    add_other(workshop, "other", "os.fork() or (time.sleep(1), os._exit(0))")
+    # What a model has forked may come back from `load` too, and end as it likes.
+    add_other(workshop, "other", "os.fork(); os.fork() or (time.sleep(1), os._exit(0))")
     workshop.code(
         (workshop.adder / "src/adder_model.py")
         .read_text()
@@ -907,7 +908,7 @@ def test_a_server_is_started_again_when_a_model_ends_its_process_and_ends_at_the
         while deadly > -3 and "Triton is ready again\n" not in said:
             line = serving.process.stderr.readline()
             assert line, said
-            said += line
+            said += "" if "models are ready" in line else line
         if deadly > -3:
             assert said.startswith("warning: adder: the process of the model ended (os._exit, a crash"), said
             assert said.count("\n") == 2

@@ -20,6 +20,7 @@ class TritonPythonModel:
     """Triton calls initialize once, then execute with every batch of requests it has put together."""
 
     def initialize(self, args):
+        self.process = os.getpid()
         try:
             self._load(args)
         except BaseException as error:
@@ -27,6 +28,8 @@ class TritonPythonModel:
             if _is_plain(error):
                 raise
             raise pb_utils.TritonModelException(told(error)) from None
+        finally:
+            self._end_copies()
 
     def _load(self, args):
         config = json.loads(args["model_config"])
@@ -51,13 +54,20 @@ class TritonPythonModel:
         if together:
             with contextlib.suppress(BaseException):  # those without an answer are asked one by one
                 self._execute_together(requests, responses)
+            self._end_copies()
         for i, request in enumerate(requests):
             if responses[i] is None:
                 try:
                     responses[i] = self._respond(request, alone=not together)
                 except BaseException as error:  # an exit or an interrupt, too, is this request's alone
                     responses[i] = _failure(error)
+                self._end_copies()
         return responses
+
+    def _end_copies(self):
+        """End a process that the model forked, and that came back from its code too: one answers Triton."""
+        if os.getpid() != self.process:
+            os._exit(0)
 
     def _read(self, request):
         """The request's arrays by name; optional inputs that were not sent are left out."""
