@@ -93,6 +93,8 @@ def is_whole(place: Path) -> str:
 def elsewhere() -> Iterator[Path]:
     """A folder on another file system."""
     place = Path("/dev/shm") / f"gitreg-tests-{os.getpid()}"
+    if not place.parent.is_dir():
+        pytest.skip("there is no other file system that anybody may write to")
     place.mkdir()
     yield place
     shutil.rmtree(place)
