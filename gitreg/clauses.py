@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gitreg.addresses import registry_mistake, url_mistake
-from gitreg.documents import Document, not_finite
+from gitreg.bounds import not_finite
+from gitreg.documents import Document
 from gitreg.errors import Problem
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gitreg.elements import array_of, canonical
+from gitreg.elements import are_whole, array_of, canonical, not_whole, whole
 from gitreg.errors import Refused, Usage
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.names import did_you_mean
@@ -217,9 +217,10 @@ def _read(item: ModelSchemaItem, column: Column) -> Any:
         missing = np.isnan(column).reshape(len(column), -1).all(axis=1) if column.dtype.kind == "f" else None
         if missing is None or not missing.any() or (item.data_type in _FLOATS and not item.optional):
             return _whole(item, column)
+        if _is_whole(item):
+            _refuse_odd(item, column, missing)
+            column = np.where(missing.reshape(-1, *[1] * (column.ndim - 1)), 0, column).astype(np.int64)
         plain = column.tolist()
-        if item.data_type not in _FLOATS and column.ndim == 1:  # pandas keeps whole numbers as floats then
-            plain = [int(value) if value.is_integer() else value for value in plain]
         column = [None if gone else value for gone, value in zip(missing, plain, strict=True)]
     values = [None if _is_nothing(value) else value for value in column]
     if not any(value is None for value in values):
@@ -230,15 +231,39 @@ def _read(item: ModelSchemaItem, column: Column) -> Any:
     return [_one(item, value, i) for i, value in enumerate(values)]
 
 
+def _is_whole(item: ModelSchemaItem) -> bool:
+    return item.data_type is not DataType.STRING and item.data_type.dtype.kind in "iu"
+
+
+def _refuse_odd(item: ModelSchemaItem, floats: Array, missing: Array | None = None) -> None:
+    """Refuses floats that are no whole numbers, where an input takes those alone.
+
+    Args:
+        missing: rows that have none.
+
+    Raises:
+        Refused: with the row and its value.
+    """
+    import numpy as np
+
+    odd = ~are_whole(floats)
+    if missing is not None:
+        odd[missing] = False
+    if odd.any():
+        row = np.flatnonzero(odd.reshape(len(odd), -1).any(axis=1))[0]
+        came = not_whole(float(floats[odd].ravel()[0]))
+        raise Refused(f"column '{item.name}', row {row}: expected {item.describe()}, got {came}")
+
+
 def _whole(item: ModelSchemaItem, values: Any) -> Array:
     """All rows at once."""
     import numpy as np
 
     if isinstance(values, np.ndarray) and values.dtype.kind in "US":
         values = values.tolist()
-    floats = isinstance(values, np.ndarray) and values.dtype.kind == "f"
-    if floats and item.data_type not in _FLOATS and (values == np.floor(values)).all():
-        values = values.astype(np.int64)  # pandas keeps whole numbers as floats where some are missing
+    if isinstance(values, np.ndarray) and values.dtype.kind == "f" and _is_whole(item):
+        _refuse_odd(item, values)
+        values = whole(values)  # pandas keeps whole numbers as floats where some are missing
     try:
         array = array_of(item, values)
     except ValueError as error:

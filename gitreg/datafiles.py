@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import documents, numerals, treefiles
+from gitreg import bounds, documents, numerals, treefiles
 from gitreg.documents import Document
 from gitreg.errors import InvalidFiles, Problem
 from gitreg.model import ModelSchema
@@ -82,10 +82,10 @@ def values_of(raw: bytes, name: str, finite: bool = False) -> Mapping[str, Any]:
     data = document.data
     if not problems and not isinstance(data, Mapping):
         problems = [Problem(name, 1, 1, "", f"expected a mapping, got {type(data).__name__}")]
-    elif not problems and documents.is_deep(data):
+    elif not problems and bounds.is_deep(data):
         problems = [Problem(name, 0, 0, "", f"nested more than {documents.MAX_DEPTH} deep")]
     elif not problems and finite:
-        problems = documents.not_finite(document)
+        problems = bounds.not_finite(document)
     if problems:
         raise InvalidFiles(problems)
     values: Mapping[str, Any] = data

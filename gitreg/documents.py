@@ -273,66 +273,6 @@ def _number(event: Any) -> str:
     return text
 
 
-def not_finite(document: Document, keys: Sequence[str] | None = None) -> list[Problem]:
-    """A problem for each number of a document that is NaN or infinite, or has too many digits.
-
-    Args:
-        keys: look at the values of these alone, at the top.
-    """
-    whole = document.data if isinstance(document.data, Mapping) else {}
-    # A path is a pair of the path above and a key, and is put together where it is needed alone.
-    todo: list[tuple[Any, Any]] = [
-        ((None, key), one) for key, one in whole.items() if keys is None or key in keys
-    ]
-    found = []
-    for link, value in todo:
-        if isinstance(value, Mapping):
-            todo += [((link, key), one) for key, one in value.items() if _may_be_odd(one)]
-        elif isinstance(value, list):
-            todo += [((link, i), one) for i, one in enumerate(value) if _may_be_odd(one)]
-        elif said := _odd(value):
-            found.append(document.problem(_path(link), said))
-    return found
-
-
-def _may_be_odd(value: Any) -> bool:
-    return isinstance(value, (Mapping, list)) or _odd(value) is not None
-
-
-_TOO_LONG = 10**numerals.MOST_DIGITS
-
-
-def _odd(value: Any) -> str | None:
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"{value} is not a finite number"
-    if isinstance(value, int) and abs(value) >= _TOO_LONG:
-        return f"a number of more than {numerals.MOST_DIGITS} digits"
-    return None
-
-
-def _path(link: Any) -> Path:
-    parts = []
-    while link is not None:
-        link, part = link
-        parts.append(part)
-    return tuple(reversed(parts))
-
-
-def is_deep(data: Any, most: int = MAX_DEPTH) -> bool:
-    """Whether collections lie in each other deeper than any that is read."""
-    level = [data]
-    for _ in range(most):
-        level = [
-            one
-            for each in level
-            for one in (each.values() if isinstance(each, Mapping) else each)
-            if isinstance(one, (Mapping, list))
-        ]
-        if not level:
-            return False
-    return True
-
-
 def own_yaml(raw: bytes) -> Any:
     """Data of a YAML file that gitreg itself writes, of any size; a safe loader all the same.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gitreg.model import DataType, ModelSchemaItem
@@ -42,8 +42,8 @@ def array_of(item: ModelSchemaItem, value: Any) -> Array:
     if plain.dtype.kind in "iuf" and (odd := _misread(value, kind.dtype)):
         raise ValueError(f"expected {item.describe()}, got {odd}")
     with np.errstate(over="ignore"):
-        array = plain.astype(kind.dtype)
-    if plain.size and (lost := _out_of_range(plain, array)):
+        array = plain.astype(kind.dtype, copy=False)
+    if plain.size and plain.dtype != array.dtype and (lost := _out_of_range(plain, array)):
         raise ValueError(f"expected {item.describe()}, got {lost}")
     return array
 
@@ -52,27 +52,46 @@ def _misread(value: Any, wanted: Any) -> str | None:
     """What NumPy reads as another value than it is: a boolean as a number, a whole number rounded."""
     import numpy as np
 
-    todo: list[tuple[str, Any]] = [("", value)]
-    while todo:
-        place, one = todo.pop()
-        at = f" at {place}" if place else ""
+    floats = wanted.kind == "f"
+    most = _consecutive(wanted) if floats else 0
+
+    def is_fine(numbers: Sequence[Any]) -> bool:
+        # Nearly all lists hold floats alone, or small whole numbers: those are looked at as a whole.
+        kinds = {*map(type, numbers)}
+        if not kinds <= {float, int}:
+            return False
+        whole = numbers if kinds == {int} else [one for one in numbers if type(one) is int]
+        return not floats or not whole or (-most <= min(whole) and max(whole) <= most)
+
+    def judge(one: Any) -> str | None:
         if isinstance(one, (bool, np.bool_)) or (isinstance(one, np.ndarray) and one.dtype.kind == "b"):
-            return f"a boolean{at}, among numbers"
-        if isinstance(one, (list, tuple)):
-            # Nearly all lists hold floats alone, or small whole numbers: those are looked at as a whole.
-            kinds = {*map(type, one)}
-            if kinds == {float} or (kinds == {int} and (wanted.kind != "f" or _is_small(one, wanted))):
-                continue
-            todo += [(f"{place}[{i}]", each) for i, each in enumerate(one)][::-1]
-        elif wanted.kind == "f" and (lost := inexact(one, wanted)) is not None:
+            return "a boolean{at}, among numbers"
+        if floats and (lost := inexact(one, wanted)) is not None:
             more = f"; {lost}.0 would be the nearest that it holds" if isinstance(one, int) else ""
-            return f"{lost}{at}, which it cannot hold exactly{more}"
+            return f"{lost}{{at}}, which it cannot hold exactly{more}"
+        return None
+
+    found = _first(value, judge, is_fine)
+    return found[1].format(at=f" at {found[0]}" if found[0] else "") if found else None
+
+
+def _first(
+    value: Any, judge: Callable[[Any], str | None], is_fine: Callable[[Sequence[Any]], bool]
+) -> tuple[str, str] | None:
+    """The place (`[1][0]`) of the first element in nested lists that is judged to be odd, and why.
+
+    Args:
+        is_fine: whether no element of a list can be odd.
+    """
+    if not isinstance(value, (list, tuple)):
+        said = judge(value)
+        return ("", said) if said else None
+    if is_fine(value):
+        return None
+    for i, one in enumerate(value):
+        if found := _first(one, judge, is_fine):
+            return f"[{i}]{found[0]}", found[1]
     return None
-
-
-def _is_small(numbers: Sequence[int], wanted: Any) -> bool:
-    most = _consecutive(wanted)
-    return -most <= min(numbers) and max(numbers) <= most
 
 
 def _consecutive(wanted: Any) -> int:
@@ -97,32 +116,72 @@ def inexact(value: Any, wanted: Any) -> int | None:
     return next((one for one in beyond.tolist() if inexact(one, wanted) is not None), None)
 
 
-def _odd_element(value: Any, fits: str) -> str | None:
-    """The first element that is not of the kinds that fit, where others are: `nothing (null) at [1]`."""
+# Below this a float holds all whole numbers; from here on it may be the nearest to another one.
+_ROUNDED = 1 << 53
+
+
+def are_whole(floats: Array) -> Array:
+    """Which floats are whole numbers, and not so large that they may have been rounded."""
     import numpy as np
 
+    fine: Array = (np.floor(floats) == floats) & (np.abs(floats) < _ROUNDED)
+    return fine
+
+
+def whole(floats: Array) -> Array:
+    """Floats as the whole numbers that they are: data frames keep those so where some are missing.
+
+    Raises:
+        ValueError: one is none; its message is what came.
+    """
+    import numpy as np
+
+    fine = are_whole(floats)
+    if not fine.all():
+        raise ValueError(not_whole(float(floats[~fine].ravel()[0])))
+    return floats.astype(np.int64)
+
+
+def not_whole(value: float) -> str:
+    """What is wrong with a float in the place of a whole number."""
+    if not value.is_integer():
+        return f"{value}, which is no whole number"
+    return f"{value}, of which a float does not hold every digit"
+
+
+def _odd_element(value: Any, fits: str) -> str | None:
+    """The first element that is not of the kinds that fit, where others are: `nothing (null) at [1]`."""
     if not isinstance(value, (list, tuple)):
         return None
-    todo: list[tuple[str, Any]] = [("", value)]
-    good, odd = False, None
-    while todo and not (good and odd):
-        place, one = todo.pop()
-        if isinstance(one, (list, tuple)):
-            todo += [(f"{place}[{i}]", each) for i, each in enumerate(one)][::-1]
-            continue
-        kind = (
-            np.asarray(one).dtype.kind if isinstance(one, (bool, int, float, str, bytes, np.generic)) else "O"
-        )
+
+    def judge(one: Any) -> str | None:
+        kind = _kind(one)
         if kind in fits:
-            good = True
-        elif odd is None:
-            huge = isinstance(one, int) and kind == "O"
-            odd = (
-                f"{one}, out of its range, at {place}"
-                if huge
-                else f"{_KINDS.get(kind, _named(one))} at {place}"
-            )
-    return odd if good else None
+            return None
+        return (
+            f"{one}, out of its range,"
+            if kind == "O" and isinstance(one, int)
+            else _KINDS.get(kind, _named(one))
+        )
+
+    odd = _first(value, judge, lambda numbers: False)
+    if odd is None or not _first(value, lambda one: "" if judge(one) else "good", lambda numbers: False):
+        return None
+    return f"{odd[1]} at {odd[0]}"
+
+
+def _kind(one: Any) -> str:
+    """The kind of type in which NumPy keeps an element."""
+    import numpy as np
+
+    if type(one) is int:
+        return "i" if -(1 << 63) <= one < 1 << 63 else "u" if 0 <= one < 1 << 64 else "O"
+    if known := _OWN_KINDS.get(type(one)):
+        return known
+    return np.asarray(one).dtype.kind if isinstance(one, (int, float, str, bytes, np.generic)) else "O"
+
+
+_OWN_KINDS: dict[type, str] = {float: "f", bool: "b", str: "U", bytes: "S", type(None): "O"}
 
 
 _KINDS = {
@@ -181,25 +240,36 @@ def _strings(value: Any) -> Array:
     while isinstance(level, (list, tuple)):
         shape.append(len(level))
         level = level[0] if level else None
-    flat = list(_flatten(value, shape))
+    flat = _flatten(value, shape)
     array = np.empty(len(flat), dtype=object)
-    for i, element in enumerate(flat):
-        try:
-            array[i] = _bytes(element)
-        except ValueError as error:
-            at = "".join(f"[{n}]" for n in np.unravel_index(i, shape)) if shape else ""
-            raise ValueError(f"{error} at {at}" if at else str(error)) from None
+    try:
+        array[:] = [*map(_bytes, flat)]
+    except ValueError:
+        i, why = next((i, said) for i, one in enumerate(flat) if (said := _no_string(one)))
+        at = "".join(f"[{n}]" for n in np.unravel_index(i, shape)) if shape else ""
+        raise ValueError(f"{why} at {at}" if at else why) from None
     return array.reshape(shape)
 
 
-def _flatten(value: Any, shape: list[int]) -> Iterator[Any]:
+def _flatten(value: Any, shape: list[int]) -> Sequence[Any]:
     if not shape:
-        yield value
-        return
+        return [value]
     if not isinstance(value, (list, tuple)) or len(value) != shape[0]:
         raise ValueError("expected strings in rows of one length")
+    if len(shape) == 1:
+        return value
+    flat: list[Any] = []
     for one in value:
-        yield from _flatten(one, shape[1:])
+        flat += _flatten(one, shape[1:])
+    return flat
+
+
+def _no_string(element: Any) -> str | None:
+    try:
+        _bytes(element)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _bytes(element: Any) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import isolation, printed
+from gitreg import isolation, numerals, printed
 from gitreg.columns import Table
 from gitreg.datafiles import plain_samples
 from gitreg.errors import InvalidFiles, ModelFailed, NotSupported, Problem, Refused
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from gitreg.schema import Array
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+|inf|nan|infinity)(?:e[-+]?[0-9]+)?\Z", re.IGNORECASE)
 _TABLES = (".csv", ".parquet")
 
 
@@ -81,14 +84,43 @@ def _by_pandas(file: Path, ending: str) -> dict[str, Any]:
         raise NotSupported(f"{file}: {ending} is read by pandas", "pip install pandas pyarrow") from None
     try:
         if ending == ".csv":
-            frame = pandas.read_csv(file, keep_default_na=False, na_values=[""])
+            _judge_numbers(file, pandas)
+            frame = pandas.read_csv(file, keep_default_na=False, na_values=[""], float_precision="round_trip")
         else:
             frame = pandas.read_parquet(file)
     except ImportError:
         raise NotSupported(f"{file}: {ending} needs pyarrow", "pip install pyarrow") from None
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's own are ValueErrors
+    except InvalidFiles:
+        raise
+    except (ValueError, OverflowError, OSError) as error:  # pandas' and pyarrow's own are ValueErrors
         raise InvalidFiles([Problem(str(file), 0, 0, "", f"cannot be read: {error}")]) from None
     return {str(name): _series(frame[name]) for name in frame.columns}
+
+
+def _judge_numbers(file: Path, pandas: Any) -> None:
+    """Refuses numbers of a CSV file that pandas would read as others: 1e999 as infinity, 1e-999 as 0.
+
+    Raises:
+        InvalidFiles: there are such, in a column of numbers.
+    """
+    if file.stat().st_size == 0:
+        return
+    with open(file, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        if not numerals.may_overflow(raw):
+            return
+    problems = []
+    for name, cells in pandas.read_csv(file, keep_default_na=False, dtype=str).items():
+        texts = [cell.strip() for cell in cells]
+        if not all(_NUMBER.match(text) for text in texts if text):
+            continue
+        found = (
+            (i, said) for i, text in enumerate(texts) if text and (said := numerals.mistake(text, False))
+        )
+        problems += [
+            Problem(str(file), 0, 0, "", f"column '{name}', row {i}: {said}") for i, said in islice(found, 20)
+        ]
+    if problems:
+        raise InvalidFiles(problems)
 
 
 def _series(series: Any) -> Any:

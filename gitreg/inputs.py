@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gitreg.elements import array_of, canonical, inexact
+from gitreg.elements import array_of, canonical, inexact, whole
 from gitreg.errors import Refused
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.names import did_you_mean
@@ -236,8 +236,11 @@ def _column(item: ModelSchemaItem, column: Any) -> tuple[Array, Array | None]:
         listed = ", ".join(map(str, rows[:_MOST_NAMED])) + (", ..." if len(rows) > _MOST_NAMED else "")
         raise ValueError(f"has no value in row {listed}, and is not optional")
     kept = (column.drop_nulls() if hasattr(column, "drop_nulls") else column.dropna()).to_numpy()
-    if item.data_type.dtype.kind in "iu" and kept.dtype.kind == "f" and (kept == np.floor(kept)).all():
-        kept = kept.astype(np.int64)  # pandas keeps whole numbers as floats when some are missing
+    if item.data_type.dtype.kind in "iu" and kept.dtype.kind == "f":
+        try:
+            kept = whole(kept)
+        except ValueError as error:
+            raise ValueError(f"expected {item.describe()}, got {error}") from None
     values = _filled(item, kept)
     array = np.zeros((len(missing), *values.shape[1:]), dtype=values.dtype)
     array[~missing] = values

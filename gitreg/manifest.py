@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitreg import clauses, printed, treefiles
+from gitreg.bounds import not_finite
 from gitreg.declared import ArtifactSource, Batching, Manifest, Named, RegistryFile
-from gitreg.documents import Document, not_finite, parse, problems_of
+from gitreg.documents import Document, parse, problems_of
 from gitreg.documents import Path as DocumentPath
 from gitreg.errors import InvalidFiles, Problem, Refused
 from gitreg.file_search import matching

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 MOST_DIGITS = 64
 # What can be too much: found at the speed of a search, so that files of good numbers are parsed as ever.
 _SUSPECT = re.compile(r"[0-9._]{65}|[eE][-+]?[0-9_]{3}|0[xXoObB][0-9a-fA-F_]{65}")
+_SUSPECT_BYTES = re.compile(_SUSPECT.pattern.encode())
 _ENDLESS = re.compile(r"NaN|nan|[iI]nf")
 _BASED = re.compile(r"[-+]?0[xXoObB]")
 # Both read texts that their parser has taken. A string that never ends takes all the rest: no search begins
@@ -59,6 +61,11 @@ def mistake(text: str, finite: bool = True) -> str | None:
 def is_suspect(text: str, finite: bool = True) -> bool:
     """Whether a text has anything that `in_json` or `in_toml` could name."""
     return _SUSPECT.search(text) is not None or (finite and _ENDLESS.search(text) is not None)
+
+
+def may_overflow(raw: Any) -> bool:
+    """Whether bytes, or a mapped file, may hold a number that is too long, too large or too small."""
+    return _SUSPECT_BYTES.search(raw) is not None
 
 
 def in_json(text: str, finite: bool = True) -> Iterator[Mistake]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gitreg.elements import array_of
+from gitreg.elements import are_whole, array_of, whole
 from gitreg.errors import Refused
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.names import input_name
@@ -179,8 +179,8 @@ def _column(side: str, name: str, column: Any) -> ModelSchemaItem:
     ):
         rows = [_as_array(side, name, value) for value in array]
         return replace(_items(side, [{name: row} for row in rows])[0], optional=_some(side, column, kept))
-    if array.dtype.kind == "f" and len(kept) < len(column) and (array == array.astype("int64")).all():
-        array = array.astype("int64")  # pandas keeps whole numbers as floats when some are missing
+    if array.dtype.kind == "f" and len(kept) < len(column) and are_whole(array).all():
+        array = whole(array)
     array = _as_array(side, name, array)
     kind = DataType.of(array.dtype)
     if kind is DataType.UNKNOWN:

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
-from gitreg import datafiles, npz, numerals
-from gitreg.errors import InvalidFiles
+from gitreg import columns, datafiles, elements, heldout, inputs, npz, numerals
+from gitreg.errors import InvalidFiles, Refused
+from gitreg.model import DataType, ModelSchema, ModelSchemaItem
+from gitreg.schema import infer_schema
 from tests.support import Workshop, gitreg, run
 
 # Numbers ------------------------------------------------------------------------------------------
@@ -254,6 +257,94 @@ def test_problems_of_one_file_are_a_hundred_at_most(tmp_path: Path) -> None:
         datafiles.read_values(tmp_path / "m.json", "m.json", finite=True)
     assert len(caught.value.problems) == 101
     assert "more such numbers; the first 100 are listed" in str(caught.value.problems[-1])
+
+
+# Whole numbers and floats -------------------------------------------------------------------------
+
+
+def item(kind: DataType, optional: bool | None = None) -> ModelSchemaItem:
+    return ModelSchemaItem("x", kind, [1], optional)
+
+
+CELLS = [
+    (
+        "1e300\n2",
+        DataType.LONG,
+        "column 'x', row 0: expected long [1], got 1e+300, of which a float does not",
+    ),
+    ("2\n\n-1e300", DataType.INT, "column 'x', row 1: expected int [1], got -1e+300, of which a float"),
+    ("1.5\n2", DataType.LONG, "column 'x', row 0: expected long [1], got 1.5, which is no whole number"),
+    ("2\n-inf", DataType.LONG, "column 'x', row 1: expected long [1], got -inf, which is no whole number"),
+    (
+        '9007199254740993\n""\n2',
+        DataType.LONG,
+        "column 'x', row 0: expected long [1], got 9007199254740992.0",
+    ),
+    ("3000000000.0\n2", DataType.INT, "column 'x': expected int [1], got 3000000000, out of its range"),
+    ("1e400\n2", DataType.LONG, "column 'x', row 0: 1e400 is beyond what a float holds"),
+    ("2\n-1e400", DataType.DOUBLE, "column 'x', row 1: -1e400 is beyond what a float holds"),
+    ("1E-400", DataType.DOUBLE, "column 'x', row 0: 1E-400 is nearer to 0 than a float can be"),
+    ("2\n" + "1" * 400, DataType.LONG, "column 'x', row 1: a number of 400 digits; at most 64 are read"),
+    ("0." + "1" * 400, DataType.FLOAT, "column 'x', row 0: a number of 401 digits; at most 64 are read"),
+    ("1e39", DataType.FLOAT, "column 'x': expected float [1], got 1e+39, out of its range"),
+]
+
+
+@pytest.mark.parametrize(("cells", "kind", "said"), CELLS)
+def test_no_cell_of_held_out_data_becomes_another_number(
+    cells: str, kind: DataType, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "held.csv").write_text(f"x\n{cells}\n")
+    with pytest.raises((Refused, InvalidFiles)) as caught:
+        columns.rows_of(
+            ModelSchema([item(kind, '""' in cells)], []), heldout.read(tmp_path / "held.csv"), ["y"]
+        )
+    assert said in (
+        caught.value.message if isinstance(caught.value, Refused) else str(caught.value.problems[0])
+    )
+
+
+def test_cells_that_are_fine_are_read_as_they_are(tmp_path: Path) -> None:
+    text = "x,i,s,f\n1.0,1,1e999,inf\n,9007199254740993,0x10,5e-324\n9007199254740991,-1,nan,0.30000000000000004\n"
+    (tmp_path / "held.csv").write_text(text)
+    table = heldout.read(tmp_path / "held.csv")
+    assert table.columns["s"] == ["1e999", "0x10", "nan"]
+    assert table.columns["f"].tolist() == [float("inf"), 5e-324, 0.30000000000000004]
+    assert columns.rows_of(ModelSchema([item(DataType.LONG, True)], []), table, [])[0].inputs[
+        "x"
+    ].tolist() == [
+        [1],
+        [(1 << 53) - 1],
+    ]
+    table.columns["x"] = table.columns["i"]
+    [rows] = columns.rows_of(ModelSchema([item(DataType.LONG)], []), table, [])
+    assert rows.inputs["x"].tolist() == [[1], [9007199254740993], [-1]]
+
+
+@pytest.mark.parametrize("odd", [1e300, float("inf"), 1.5, 2.0**53, -1e19])
+def test_floats_of_data_frames_become_whole_numbers_without_a_change_or_not_at_all(odd: float) -> None:
+    frame = pandas.DataFrame({"x": [1.0, None, odd]})
+    assert infer_schema(frame).input_schema[0].data_type is DataType.DOUBLE
+    with pytest.raises(Refused, match=r"which is no whole number|does not hold every digit"):
+        inputs.read(ModelSchema([item(DataType.LONG, True)], []), frame)
+    fine = pandas.DataFrame({"x": [1.0, None, 1 - 2.0**53]})
+    assert infer_schema(fine).input_schema[0].data_type is DataType.LONG
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([[1.0, 2.0], [3, 1 << 53 | 1]], "9007199254740993 at [1][1]"),
+        ([[1.0, 2.0], [3, True]], "a boolean at [1][1], among numbers"),
+        ([[1.0, 2.0], [3, None]], "nothing (null) at [1][1]"),
+        ([[1.0, "{at}"], [3, 4]], "a string at [0][1]"),
+        ([[1, 2], [3, 10**400]], "out of its range, at [1][1]"),
+    ],
+)
+def test_the_first_odd_element_has_its_place(value: Any, said: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        elements.array_of(ModelSchemaItem("x", DataType.DOUBLE, [2, 2]), value)
+    assert said in str(caught.value)
 
 
 # Arrays -------------------------------------------------------------------------------------------
