@@ -1,6 +1,6 @@
 # Two commands do everything on a machine with Python, Git and make:
 #   make demo   build this repository's own models, serve them with Triton, ask each a question
-#   make test   lint, types and the tests; `make slow` has the rest: kills, races, S3, the largest frameworks, fuzzing
+#   make test   lint, types and the tests; `make slow` has the rest: kills, races, attacks, fuzzing, S3, the largest frameworks
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin

@@ -17,9 +17,11 @@ from tests.wheelhouse import numpy_wheel
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Kills, races, object storage, the largest frameworks, and fuzzing: `make slow`, which CI runs beside `make test`.
+# Kills, races, object storage, the largest frameworks, attacks, and fuzzing: `make slow`, which CI runs beside `make test`.
 SLOW = {"test_convert", "test_frameworks", "test_killed", "test_mlflow", "test_races"}
 SLOW |= {"test_object_storage", "test_pmml"}
+# What attacks a registry by every reader and every command: environments are made, each verb is run many times.
+SLOW |= {"test_environments", "test_hostile_branch", "test_links", "test_printed", "test_sandbox", "test_touched"}
 # The files that take longest, begun first: a file is done by one of two workers, and neither is to end alone.
 LONG = ("test_promote", "test_object_storage", "test_workflows", "test_subscriptions", "test_flavors")
 LONG += (
@@ -30,7 +32,10 @@ LONG += (
     "test_hook",
     "test_gto",
     "test_environments",
+    "test_links",
+    "test_printed",
     "test_artifacts",
+    "test_monorepo",
 )
 
 
