@@ -17,7 +17,8 @@ from gitreg.datafiles import values_of
 from gitreg.errors import InvalidFiles
 from gitreg.git import plain
 from gitreg.git.clones import obtain
-from gitreg.manifest import contain, judged, manifest_of, validator
+from gitreg.inside import contain
+from gitreg.manifest import judged, manifest_of, validator
 from gitreg.sections import Sections
 
 _CHUNK = 1000

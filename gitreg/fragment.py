@@ -8,7 +8,7 @@ from gitreg import flavors
 from gitreg.declared import Manifest
 from gitreg.documents import Document
 from gitreg.errors import Problem
-from gitreg.manifest import contain
+from gitreg.inside import contain
 
 _MOST = 64 << 20  # bytes of a file that a package carries for it
 

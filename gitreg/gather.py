@@ -247,7 +247,7 @@ class _Gatherer:
             self.look(folder)
         elif (self.root / source.path).is_symlink() and git.links(self.root, f":(literal){source.path}"):
             self.problem(
-                ("artifact",), f"'{source.path}' is a symbolic link that Git tracks; DVC has no use for it"
+                ("artifact",), f"'{source.path}' is a symbolic link that Git tracks, not an artifact"
             )
             return
         try:

@@ -21,7 +21,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SLOW = {"test_convert", "test_frameworks", "test_killed", "test_mlflow", "test_races"}
 SLOW |= {"test_object_storage", "test_pmml"}
 # What attacks a registry by every reader and every command: environments are made, each verb is run many times.
-SLOW |= {"test_environments", "test_hostile_branch", "test_links", "test_printed", "test_sandbox", "test_touched"}
+SLOW |= {
+    "test_environments",
+    "test_hostile_branch",
+    "test_links",
+    "test_printed",
+    "test_sandbox",
+    "test_touched",
+}
 # The files that take longest, begun first: a file is done by one of two workers, and neither is to end alone.
 LONG = ("test_promote", "test_object_storage", "test_workflows", "test_subscriptions", "test_flavors")
 LONG += (

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from gitreg.errors import GitregError
-from gitreg.manifest import contain, find_root, read_manifest
+from gitreg.inside import contain
+from gitreg.manifest import find_root, read_manifest
 from gitreg.registry import Registry
 from tests.support import write_manifest
 

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from gitreg import folders, formats, safewrite
 from gitreg.declared import Artifact
 from gitreg.errors import Refused
-from gitreg.manifest import contain
+from gitreg.inside import contain
 from gitreg.names import is_of_git
 
 if TYPE_CHECKING:
