@@ -13,6 +13,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shlex
 import shutil
 import stat
 import sys
@@ -111,8 +112,10 @@ def disk(where: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise no_space(where) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise Outside(f"{error.filename or where}: {error.strerror}") from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
+            place = where / os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else where
+            hint = f"may you write there? ls -ld {shlex.quote(str(where))}"
+            raise Outside(f"{place}: {error.strerror}", hint) from error
         raise
 
 

@@ -24,6 +24,7 @@ from gitreg.errors import Refused
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 def replace(root: Path, file: str | Path, data: bytes, aside: Path | None = None) -> None:
@@ -182,6 +183,10 @@ def _folder(root: Path, parts: tuple[str, ...], make: bool) -> Iterator[int]:
             os.close(here)
             here = below
         yield here
+    except OSError as error:
+        if error.errno in _OF_DISKS and not os.path.isabs(os.fsdecode(error.filename or "")):
+            error.filename = str(root.joinpath(*parts))  # what was opened was relative to a descriptor
+        raise
     finally:
         os.close(here)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import doors, flavors, formats, inference, origins, provenance, safewrite, versions
+from gitreg import doors, flavors, folders, formats, inference, origins, provenance, safewrite, versions
 from gitreg.declared import CUSTOM_PYTHON
 from gitreg.errors import InvalidFiles, Refused, Usage
 from gitreg.manifest import read_manifest
@@ -113,7 +113,7 @@ def new(registry: Registry, name: str, origin: str | None, asked: NewModel) -> A
         told=asked.told,
         imported=asked.imported,
     )
-    with desk.making():
+    with folders.disk(folder), desk.making():
         return _Adder(desk, asked).add(origin)
 
 

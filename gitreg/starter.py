@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gitreg import git, neighbours, safewrite, store
+from gitreg import folders, git, neighbours, safewrite, store
 from gitreg.errors import Refused
 from gitreg.git import discovery, refs
 from gitreg.manifest import REGISTRY_FILE, read_registry, schema_folder
@@ -74,8 +74,12 @@ def init(folder: Path, name: str | None = None) -> Made:
     """
     if "${{" in os.fspath(folder.absolute()):
         raise Refused(f"{folder}: GitHub fills in what follows '${{{{' in workflows that name it")
-    folder.mkdir(parents=True, exist_ok=True)
-    root = folder.resolve()
+    with folders.disk(folder.absolute()):
+        folder.mkdir(parents=True, exist_ok=True)
+        return _init(folder.resolve(), name)
+
+
+def _init(root: Path, name: str | None) -> Made:
     discovery.refuse_planted(root)
     made = Made(root)
     top = git.top(root)

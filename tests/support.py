@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,19 @@ def make_registry(root: Path) -> None:
     shop.manifest()
     run(sys.executable, "-m", "gitreg", "check", "--fix", cwd=root)
     shop.commit("first")
+
+
+@contextlib.contextmanager
+def mounted(place: Path, how: str) -> Iterator[None]:
+    """A disk of its own at a place, by options of a tmpfs: `size=16k`, `ro`."""
+    place.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", how, "none", str(place)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs takes root")
+    try:
+        yield
+    finally:
+        run("umount", "-l", place, cwd=place.parent)
 
 
 # Where NVIDIA publishes a Triton as a wheel that Python can use; there its absence is a failure, not a skip.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import hashlib
 import http.server
@@ -10,7 +9,6 @@ import os
 import shutil
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -23,7 +21,7 @@ import yaml
 from gitreg import Registry, load_model
 from gitreg.doctor import examine
 from gitreg.errors import Outside, Refused
-from tests.support import Workshop, run
+from tests.support import Workshop, mounted, run
 
 LOST = "which the DVC cache does not have, nor does the remote"
 FIVE = hashlib.md5(b"5").hexdigest()
@@ -386,18 +384,6 @@ def test_data_at_an_address_is_missing_only_where_its_server_says_so(
 # The disk ---------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def small_disk(place: Path, how: str) -> Iterator[None]:
-    place.mkdir(parents=True, exist_ok=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", how, "none", place], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting a tmpfs takes root")
-    try:
-        yield
-    finally:
-        run("umount", "-l", place, cwd=place.parent)
-
-
 @pytest.mark.parametrize(
     ("how", "why"), [("size=16k", "No space left on device"), ("ro", "Read-only file system")]
 )
@@ -410,7 +396,7 @@ def test_a_cache_that_cannot_be_written_is_the_disk_s(
     shutil.copytree(cache, store, dirs_exist_ok=True)
     shutil.rmtree(cache)
     workshop.commit("large")
-    with small_disk(cache, how):
+    with mounted(cache, how):
         for verb in ("build", "check adder"):
             code, errors, helps = ran(workshop, verb)
             assert code == 4 and why in errors and str(cache) in errors and LOST not in errors, errors

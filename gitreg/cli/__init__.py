@@ -6,6 +6,7 @@ that `gitreg --help` and completion are as fast as click.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -188,14 +189,34 @@ def _failed(error: Exception) -> int:
         errno.EACCES,
         errno.EIO,
     ):
-        where = f"{error.filename}: " if error.filename else ""
-        output.say(f"error: {where}{error.strerror}", err=True)
+        place = error.filename or _full() or os.getcwd()
+        output.say(f"error: {place}: {error.strerror}", err=True)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        helps = (
+            "free some space there, and run this again"
+            if full
+            else f"look who may write there: ls -ld {place}"
+        )
+        output.say(f"hint: {helps}", err=True)
         return 4
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # wherever it came from: no defect
         output.say(f"error: {str(error.filename)[:200]}...: {error.strerror}", err=True)
         return 1
     _report_defect()
     return 3
+
+
+def _full() -> str:
+    """A place that has no room, of those that are written to; empty where all have."""
+    import tempfile
+
+    from gitreg import caches
+
+    for place in (os.getcwd(), tempfile.gettempdir(), str(caches.top())):
+        with contextlib.suppress(OSError):
+            if os.statvfs(place).f_bavail == 0:
+                return place
+    return ""
 
 
 def _report_defect() -> None:

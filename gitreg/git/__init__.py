@@ -231,8 +231,15 @@ def must(
     ran = run(root, arguments, said, environment, where)
     if ran.code:
         verb = next((a for a in arguments if not a.startswith("-")), "")
-        raise Outside(f"git {verb}: {printed.said(ran.err or ran.out or f'exit {ran.code}')}")
+        text = f"git {verb}: {printed.said(ran.err or ran.out or f'exit {ran.code}')}"
+        if any(words in ran.err for words in _FULL):
+            text = f"no space left on the disk of {root}: {text}"
+            raise Outside(text, "free some space and run this again")
+        raise Outside(text)
     return ran.out
+
+
+_FULL = "No space left", "Out of diskspace", "Disk quota exceeded"
 
 
 _KEPT = {"GIT_SSH", "GIT_SSH_COMMAND", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_DATE"}

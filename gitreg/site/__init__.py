@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitreg import indexer, outputs
+from gitreg import folders, indexer, outputs
 from gitreg.catalog import Catalog
 from gitreg.catalogued import ModelVersion, RegisteredModel
 from gitreg.errors import Refused
@@ -61,7 +61,7 @@ def build(catalog: Catalog, folder: Path, progress: Progress | None = None) -> B
     if folder.resolve() in (catalog.root, *catalog.root.parents):
         raise Refused(f"{folder} has the registry itself in it", "-o DIR, a folder of its own")
     pages = Pages(catalog)
-    with Folder(folder).open() as place:
+    with folders.disk(folder), Folder(folder).open() as place:
         keys = _keys(catalog, pages)
         models = catalog.models()
         names = {one.name for one in models}
