@@ -246,9 +246,7 @@ class _Gatherer:
         if not source.path:
             self.look(folder)
         elif (self.root / source.path).is_symlink() and git.links(self.root, f":(literal){source.path}"):
-            self.problem(
-                ("artifact",), f"'{source.path}' is a symbolic link that Git tracks, not an artifact"
-            )
+            self.problem(("artifact",), f"'{source.path}' is a symbolic link that Git tracks")
             return
         try:
             self.gathered.tracked = tracked = self.store.tracked(source, folder, self.look)
