@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import reprlib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,11 @@ from gitreg.schema import read_sample
 if TYPE_CHECKING:
     from gitreg.schema import Sample
 
-_MAX_SAMPLES, _MOST_SAMPLES = 64 << 20, 1 << 20
+_MAX_SAMPLES = 64 << 20
+# What a check can ask in seconds: each sample is a question of its own to the model, and each value a line of
+# its package. Two images of [3, 416, 416] are within.
+MOST_SAMPLES, MOST_VALUES = 10_000, 1 << 20
+_ENDINGS = (".json", ".yaml", ".yml", ".npz")
 _MOST_PROBLEMS = 100
 
 
@@ -196,82 +202,119 @@ def _whole(text: str) -> int | str:
 
 
 def read_samples(
-    file: Path, name: str, schema: ModelSchema, custom: bool
+    file: Path, name: str, schema: ModelSchema, custom: bool, scale: int = 1
 ) -> tuple[list[Sample], list[Problem]]:
     """Read a file of samples (JSON, YAML or .npz) as a schema says, with every mistake in it.
 
     Args:
         name: what the file is called in problems.
         custom: whether samples may be batches.
+        scale: how many times as much is read as a check asks.
     """
     try:
-        data = plain_samples(file, name)
+        data = plain_samples(file, name, scale)
     except InvalidFiles as invalid:
         return [], list(invalid.problems)
     samples: list[Sample] = []
     mistakes: list[tuple[int, str, str]] = []
+    left = scale * MOST_VALUES
     for i, said in enumerate(data):
         sample, found = read_sample(schema, said, custom)
         samples.append(sample)
         mistakes += [(i, field, mistake) for field, mistake in found]
+        left -= sum(array.size for array in sample.values())
+        if left < 0:
+            return [], [_too_much(name, "values", scale * MOST_VALUES)]
+        if len(mistakes) > _MOST_PROBLEMS:
+            break
     return samples, _sample_problems(file, name, mistakes) if mistakes else []
 
 
-def plain_samples(file: Path, name: str) -> list[Any]:
+def _too_much(name: str, what: str, most: int) -> Problem:
+    return Problem(name, 0, 0, "", f"more than {most:,} {what}; keep a few typical samples")
+
+
+def plain_samples(file: Path, name: str, scale: int | None = None) -> list[Any]:
     """Samples as plain data: a list of mappings of input name to (nested) values.
+
+    Args:
+        scale: as of `read_samples`; None for any number, as of held-out rows.
 
     Raises:
         InvalidFiles: the file is not one of samples.
     """
     if name.endswith(".npz"):
-        return list(_npz_samples(file, name))
+        return _npz_samples(file, name, scale or 1)
     if name.endswith((".yaml", ".yml")):
         document, problems = documents.parse(_raw(file, name, documents.MAX_BYTES), name)
         if problems:
             raise InvalidFiles(problems)
         data = document.data
     else:
-        # NaN is what models take for a missing number.
-        data = _json(_raw(file, name, _MAX_SAMPLES), name, finite=False)
+        data = _json_samples(file, name)
     if isinstance(data, Mapping):
         return [data]
     if not isinstance(data, list):
         message = f"expected a list of {{input name: array}}, got {type(data).__name__}"
         raise InvalidFiles([Problem(name, 1, 1, "", message)])
+    if scale and len(data) > scale * MOST_SAMPLES:
+        raise InvalidFiles([_too_much(name, "samples", scale * MOST_SAMPLES)])
     return data
 
 
-def _npz_samples(file: Path, name: str) -> Iterator[dict[str, Any]]:
+def _json_samples(file: Path, name: str) -> Any:
+    """The data of a file that is JSON, whatever it is called.
+
+    Raises:
+        InvalidFiles: it is none; another ending than those of samples may be why.
+    """
+    try:
+        # NaN is what models take for a missing number.
+        return _json(_raw(file, name, _MAX_SAMPLES), name, finite=False)
+    except InvalidFiles as invalid:
+        ending = Path(name).suffix
+        if not ending or ending in _ENDINGS or len(invalid.problems) > 1:
+            raise
+        why = f"{ending} is read as JSON (samples are .json, .yaml or .npz): {invalid.problems[0].message}"
+        raise InvalidFiles([replace(invalid.problems[0], message=why)]) from None
+
+
+def _npz_samples(file: Path, name: str, scale: int) -> list[dict[str, Any]]:
     """Samples from an .npz: an array per input, with the samples along its first axis."""
     from gitreg import npz
 
     try:
         with open(file, "rb") as stream:
-            arrays = npz.read(stream)
+            arrays = npz.read(stream, most=scale * MOST_VALUES)
     except OSError as error:
         raise InvalidFiles([Problem(name, 0, 0, "", f"cannot be read: {error.strerror}")]) from None
     except ValueError as error:
         raise InvalidFiles([Problem(name, 0, 0, "", str(error))]) from None
     lengths = {len(a) if a.ndim else 0 for a in arrays.values()}
     if len(lengths) != 1:
-        message = f"arrays with different numbers of samples: {sorted(lengths)}"
+        message = f"arrays with different numbers of samples: {reprlib.repr(sorted(lengths))}"
         raise InvalidFiles([Problem(name, 0, 0, "", message)])
     count = lengths.pop()
-    if count > _MOST_SAMPLES:
-        raise InvalidFiles(
-            [Problem(name, 0, 0, "", f"{count:,} samples; at most {_MOST_SAMPLES:,} are read")]
-        )
-    for i in range(count):
-        yield {key: a[i].tolist() if a.dtype.kind in "SU" else a[i] for key, a in arrays.items()}
+    if count > scale * MOST_SAMPLES:
+        raise InvalidFiles([_too_much(name, "samples", scale * MOST_SAMPLES)])
+    return [
+        {key: a[i].tolist() if a.dtype.kind in "SU" else a[i] for key, a in arrays.items()}
+        for i in range(count)
+    ]
 
 
 def _sample_problems(file: Path, name: str, mistakes: list[tuple[int, str, str]]) -> list[Problem]:
     """Mistakes in samples, (number, input, what), with line and column where the text has them."""
-    paths = [((i, field) if field else (i,), mistake) for i, field, mistake in mistakes]
+    listed = mistakes[:_MOST_PROBLEMS]
+    paths: list[tuple[documents.Path, str]] = [
+        ((i, field) if field else (i,), said) for i, field, said in listed
+    ]
+    more = f"more mistakes; the first {_MOST_PROBLEMS} are listed"
+    rest = [Problem(name, 0, 0, "", more)] if len(mistakes) > _MOST_PROBLEMS else []
     # JSON is YAML; reading it again as such, now that it is known to be wrong, finds the places.
     readable = not name.endswith(".npz") and file.stat().st_size <= documents.MAX_BYTES
     document = documents.parse(file.read_bytes(), name)[0] if readable else Document(name)
     if document.data is None:
-        return [Problem(name, 0, 0, documents.dotted(path), mistake) for path, mistake in paths]
+        return [Problem(name, 0, 0, documents.dotted(path), mistake) for path, mistake in paths] + rest
     alone = isinstance(document.data, Mapping)
-    return [document.problem(path[1:] if alone else path, mistake) for path, mistake in paths]
+    return [document.problem(path[1:] if alone else path, mistake) for path, mistake in paths] + rest

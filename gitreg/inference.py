@@ -175,7 +175,7 @@ def _items(said: list[Any]) -> list[ModelSchemaItem]:
 
 def _ask_samples(registry: Registry, model: Unknown, file: Path, found: Found) -> None:
     """The schema of sample inputs, and of what the model answers to them."""
-    plain = [_named(one) for one in plain_samples(file, file.name)]
+    plain = [_named(one) for one in plain_samples(file, file.name, scale=1)]
     known = found.schema
     names = {name for sample in plain for name in sample}
     if known is not None and (model.type == flavors.MLFLOW or names == _inputs(known)):

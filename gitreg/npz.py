@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import reprlib
 import sys
 import tokenize
+import warnings
 import zipfile
 import zlib
 from typing import IO, TYPE_CHECKING, Any
@@ -15,8 +17,11 @@ if TYPE_CHECKING:
     from gitreg.schema import Array
 
 MOST_MEMBERS, MOST_STORED, MOST_UNPACKED = 1000, 64 << 20, 256 << 20
+# One's own file may have any size, and unpack to what honest arrays do. Zeros shrink to a 1,000th.
+_MOST_GROWTH = 100
 # Each becomes an object of its own.
-_MOST_STRINGS = 1 << 20
+_MOST_STRINGS, _MOST_TEXT = 1 << 20, 32 << 20
+_MOST_DIMENSIONS, _LONGEST = 64, (1 << 63) - 1
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError, TypeError, IndexError,
     SyntaxError, NotImplementedError, RuntimeError, OverflowError, MemoryError, AttributeError,
@@ -24,11 +29,13 @@ _BROKEN = (
 )  # fmt: skip
 
 
-def read(stream: IO[bytes], bounded: bool = True) -> dict[str, Array]:
+def read(stream: IO[bytes], bounded: bool = True, most: int | None = None) -> dict[str, Array]:
     """Returns the arrays of an .npz file by their names; they are never pickles.
 
     Args:
-        bounded: whether the file is a stranger's: at most 1,000 arrays, 64 MiB, and 256 MiB unpacked.
+        bounded: whether the file is a stranger's: at most 1,000 arrays, 64 MiB, and 256 MiB unpacked. Others
+            may be larger, and unpack to 100 times what they are.
+        most: values of all arrays together.
 
     Raises:
         ValueError: it is no .npz of plain arrays, or is beyond a bound.
@@ -40,13 +47,17 @@ def read(stream: IO[bytes], bounded: bool = True) -> dict[str, Array]:
         raise ValueError(f"more than {MOST_MEMBERS:,} arrays")
     try:
         with zipfile.ZipFile(stream) as archive:
-            members = _members(archive, bounded)
-            return {name: _array(archive, info, name) for name, info in members.items()}
+            members = _members(archive, bounded, size)
+            found: dict[str, Array] = {}
+            for name, info in members.items():
+                left = None if most is None else most - sum(array.size for array in found.values())
+                found[name] = _array(archive, info, name, left, bounded)
+            return found
     except _BROKEN as error:
         raise ValueError(f"not an .npz of plain arrays: {error}") from None
 
 
-def _members(archive: zipfile.ZipFile, bounded: bool) -> dict[str, zipfile.ZipInfo]:
+def _members(archive: zipfile.ZipFile, bounded: bool, size: int) -> dict[str, zipfile.ZipInfo]:
     found: dict[str, zipfile.ZipInfo] = {}
     infos = archive.infolist()
     if bounded and len(infos) > MOST_MEMBERS:
@@ -63,12 +74,15 @@ def _members(archive: zipfile.ZipFile, bounded: bool) -> dict[str, zipfile.ZipIn
             raise ValueError(f"{name!r} is compressed as NumPy never does ({info.compress_type})")
         found[name] = info
     unpacked = sum(info.file_size for info in infos)
-    if bounded and unpacked > MOST_UNPACKED:
-        raise ValueError(f"its arrays unpack to {unpacked:,} bytes; at most {MOST_UNPACKED:,} are read")
+    allowed = MOST_UNPACKED if bounded else max(MOST_UNPACKED, _MOST_GROWTH * size)
+    if unpacked > allowed:
+        raise ValueError(f"its arrays unpack to {unpacked:,} bytes; at most {allowed:,} are read")
     return found
 
 
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Array:
+def _array(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, left: int | None, bounded: bool
+) -> Array:
     import numpy as np
 
     with archive.open(info) as stream:  # gives no more than the size that the directory says
@@ -76,10 +90,14 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Array:
         count, promised = math.prod(shape), math.prod(shape) * dtype.itemsize
         rest = info.file_size - stream.tell()
         if min(shape, default=0) < 0 or promised != rest or (count and not dtype.itemsize):
-            says = f"{dtype} of shape {list(shape)}, which are {promised:,} bytes"
+            says = f"{dtype} of shape {reprlib.repr(list(shape))}, which are {promised:,} bytes"
             raise ValueError(f"{name!r} says {says}; it holds {rest:,}")
+        if left is not None and count > left:
+            raise ValueError(f"{name!r} holds {count:,} values; at most {left:,} more are read")
         if dtype.kind in "SU" and count > _MOST_STRINGS:
             raise ValueError(f"{name!r} holds {count:,} strings; at most {_MOST_STRINGS:,} are read")
+        if dtype.kind in "SU" and bounded and rest > _MOST_TEXT:
+            raise ValueError(f"{name!r} holds {rest:,} bytes of strings; at most {_MOST_TEXT:,} are read")
         data = bytearray(rest)
         if _fill(stream, data) != rest:
             raise ValueError(f"{name!r} is truncated")
@@ -95,7 +113,11 @@ def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, Any]:
     reads = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in reads:  # 3.0 is for names of fields
         raise ValueError(f"{name!r} is of the .npy version {version[0]}.{version[1]}, or has named fields")
-    shape, fortran, dtype = reads[version](stream)  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+        shape, fortran, dtype = reads[version](stream)  # type: ignore[no-untyped-call]
+    if len(shape) > _MOST_DIMENSIONS or max(map(abs, shape), default=0) > _LONGEST:
+        raise ValueError(f"{name!r} says a shape that no array has: {reprlib.repr(list(shape))}")
     if dtype.hasobject:
         raise ValueError(f"{name!r} holds Python objects, which would have to be unpickled")
     if dtype.kind == "V":

@@ -7,8 +7,10 @@ import json
 import resource
 import struct
 import time
+import warnings
 import zipfile
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -464,6 +466,143 @@ def test_a_small_file_of_gigabytes_is_refused_before_it_is_unpacked(what: str, w
     done = workshop.gitreg("check", preexec_fn=limited(2000))
     assert done.returncode == 1, done.stderr
     assert "at most 268,435,456 are read" in done.stderr or "which are" in done.stderr
+
+
+SCHEMA = ModelSchema([ModelSchemaItem("x", DataType.FLOAT, [-1])], [])
+STRINGS = ModelSchema([ModelSchemaItem("x", DataType.STRING, [-1])], [])
+
+
+def zeros(dtype: str, shape: str, size: int) -> bytes:
+    return zipped({"x.npy": npy(says(dtype, shape)) + bytes(size)})
+
+
+LARGE: dict[str, tuple[str, Callable[[], bytes], ModelSchema, str]] = {
+    "a sample for each value": (
+        "npz",
+        lambda: zeros("'<f4'", "(1048576, 1)", 4 << 20),
+        SCHEMA,
+        "10,000 samples",
+    ),
+    "samples of nothing": ("npz", lambda: zeros("'<f4'", "(1048576, 0)", 0), SCHEMA, "10,000 samples"),
+    "one sample of zeros": (
+        "npz",
+        lambda: zeros("'|u1'", "(1, 90000000)", 90_000_000),
+        SCHEMA,
+        "90,000,000 values",
+    ),
+    "strings of zeros": (
+        "npz",
+        lambda: zeros("'<U64'", "(1, 400000)", 102_400_000),
+        STRINGS,
+        "bytes of strings",
+    ),
+    "numbers as samples": ("json", lambda: b"[" + b"1," * 2_400_000 + b"1]", SCHEMA, "10,000 samples"),
+    "short samples": ("json", lambda: b"[" + b'{"x":[1]},' * 400_000 + b"{}]", SCHEMA, "10,000 samples"),
+    "one long sample": ("json", lambda: b'{"x":[' + b"1," * 2_400_000 + b"NaN]}", SCHEMA, "1,048,576 values"),
+    "lists of nothing": (
+        "json",
+        lambda: b'{"x":[' + b"[]," * 1_500_000 + b"[]]}",
+        SCHEMA,
+        "float [1500001, 0]",
+    ),
+    "a null at the end": ("json", lambda: b'{"x":[' + b"1," * 2_400_000 + b"null]}", SCHEMA, "at [2400000]"),
+    "strings": ("json", lambda: b'{"x":[' + b'"a",' * 1_200_000 + b'"b"]}', STRINGS, "1,048,576 values"),
+    "strings for numbers": (
+        "json",
+        lambda: b'{"x":[' + b'"a",' * 1_200_000 + b'"b"]}',
+        SCHEMA,
+        "strings of shape",
+    ),
+    "a null among strings": (
+        "json",
+        lambda: b'{"x":[' + b'"a",' * 1_200_000 + b"null]}",
+        STRINGS,
+        "at [1200000]",
+    ),
+    "numbers beyond a float": ("json", lambda: b'{"x":[' + b"1e999," * 800_000 + b"1]}", SCHEMA, "beyond"),
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_samples_that_are_too_many_are_told_soon(what: str, tmp_path: Path) -> None:
+    """Each has at most 10 MB, in a form that once took minutes, or gigabytes."""
+    ending, made, schema, said = LARGE[what]
+    file = tmp_path / f"samples.{ending}"
+    file.write_bytes(made())
+    assert file.stat().st_size < 10 << 20
+    begun = time.process_time()
+    _, problems = datafiles.read_samples(file, file.name, schema, False)
+    assert time.process_time() - begun < 5
+    assert problems and said in str(problems[0]) and len(problems) <= 101
+
+
+def test_two_images_and_ten_thousand_rows_are_samples_like_others(tmp_path: Path) -> None:
+    schema = ModelSchema([ModelSchemaItem("x", DataType.FLOAT, [3, 416, 416])], [])
+    np.savez(tmp_path / "a.npz", x=np.ones((2, 3, 416, 416), np.float32))
+    samples, problems = datafiles.read_samples(tmp_path / "a.npz", "a.npz", schema, False)
+    assert len(samples) == 2 and not problems
+    (tmp_path / "b.json").write_text(json.dumps([{"x": [0.5]}] * 10_000))
+    samples, problems = datafiles.read_samples(tmp_path / "b.json", "b.json", SCHEMA, False)
+    assert len(samples) == 10_000 and not problems
+    (tmp_path / "c.json").write_text(json.dumps([{"x": [0.5]}] * 10_001))
+    assert datafiles.read_samples(tmp_path / "c.json", "c.json", SCHEMA, False)[1]
+    assert not datafiles.read_samples(tmp_path / "c.json", "c.json", SCHEMA, False, scale=8)[1]
+    assert len(heldout.read(tmp_path / "c.json").columns["x"]) == 10_001
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (npy(says("'<f4'", f"({'9' * 4000},)")), "'x' says a shape that no array has: [9999"),
+        (npy(says("'<f4'", f"(0, {'9' * 4000})")), "'x' says a shape that no array has: [0, 9999"),
+        (
+            npy(says("'<f4'", f"({'9' * 18 + ','} {('9' * 18 + ',') * 400})")),
+            "'x' says a shape that no array has: ",
+        ),
+        (npy(says("'<f4'", f"({'1,' * 100})"), bytes(4)), "'x' says a shape that no array has: [1, 1, 1"),
+        (npy(says("'<f4'", f"(-{'9' * 4000},)")), "'x' says a shape that no array has: [-999"),
+    ],
+)
+def test_odd_shapes_are_told_in_a_line(header: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(zipped({"x.npy": header}))
+    [problem] = datafiles.read_samples(tmp_path / "a.npz", "a.npz", SCHEMA, False)[1]
+    assert said in problem.message and len(problem.message) < 300
+
+
+def test_headers_of_python_2_are_read_without_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(zipped({"x.npy": npy(says("'<f4'", "(2L, 1L)"), bytes(8))}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(datafiles.read_samples(tmp_path / "a.npz", "a.npz", SCHEMA, False)[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("a.npy", FINE),
+        ("a.csv", b"x\n1\n"),
+        ("a.parquet", b"PAR1"),
+        ("a.jsonl", b"{}\n{}\n"),
+        ("a.NPZ", b"PK\3\4"),
+    ],
+)
+def test_samples_of_another_ending_are_told_what_is_read(name: str, raw: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(raw)
+    [problem] = datafiles.read_samples(tmp_path / name, name, SCHEMA, False)[1]
+    assert f"{Path(name).suffix} is read as JSON (samples are .json, .yaml or .npz)" in problem.message
+    (tmp_path / name).write_text('[{"x": [1]}]')
+    assert not datafiles.read_samples(tmp_path / name, name, SCHEMA, False)[1]
+
+
+def test_held_out_arrays_may_be_large_but_not_from_nothing(tmp_path: Path) -> None:
+    raw = bytearray(zeros("'<f4'", "(1048576, 1)", 4 << 20))
+    at = raw.rfind(b"PK\1\2") + 24
+    raw[at : at + 4] = struct.pack("<I", 1 << 30)
+    (tmp_path / "a.npz").write_bytes(raw)
+    with pytest.raises(InvalidFiles, match="unpack to 1,073,741,824 bytes; at most 268,435,456 are read"):
+        heldout.read(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", x=np.ones((3 << 19, 4), np.float32))
+    assert heldout.read(tmp_path / "b.npz").rows == 3 << 19
 
 
 def test_what_numpy_writes_is_read_as_numpy_reads_it(tmp_path: Path) -> None:

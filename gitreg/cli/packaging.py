@@ -269,7 +269,7 @@ def _read_input(registry: Registry, model: str, input_: str) -> list[Any]:
             with contextlib.nullcontext(sys.stdin.buffer) if input_ == "-" else open(input_, "rb") as stream:
                 with open(file, "wb") as copy:
                     shutil.copyfileobj(stream, copy)
-        samples, problems = read_samples(file, name, manifest.schema, manifest.batching.custom)
+        samples, problems = read_samples(file, name, manifest.schema, manifest.batching.custom, scale=8)
     if problems:
         raise InvalidFiles(problems)
     return samples
