@@ -11,12 +11,12 @@ from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-from gitreg import demands, folders, memo, policies, stagefile, treefiles
+from gitreg import demands, folders, git, memo, policies, stagefile, treefiles
 from gitreg.declared import Named, RegistryFile
 from gitreg.desired import WantedStay
 from gitreg.errors import InvalidFiles, NoSandbox, Outside, Problem
 from gitreg.gather import Content, Gathered, content_of, gather
-from gitreg.git import discovery
+from gitreg.git import discovery, listing
 from gitreg.manifest import read_stage
 from gitreg.names import did_you_mean
 from gitreg.reports import CheckReport, advice
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Below this many changed models starting a second process costs more than it saves.
 _WORTH_A_PROCESS = 100
 
+_DVC = ":(icase).dvc"
 Verdict = dict[str, Any]
 
 
@@ -156,6 +157,19 @@ def _check_all(
             yield from job.result()
 
 
+def store_of(root: Path, hashes: Callable[[Path], tuple[str, str]]) -> Store:
+    """The DVC side of the registry at a folder, which knows what of it Git tracks.
+
+    Args:
+        hashes: see `Store`.
+    """
+
+    def tracked() -> Sequence[str]:
+        return listing.tracked(root, [_DVC]) if discovery.find(root) else ()
+
+    return Store(root, hashes, lambda: git.links(root, _DVC), tracked)
+
+
 def _check_some(
     root: Path,
     files: Sequence[str],
@@ -163,7 +177,7 @@ def _check_some(
     require: Sequence[str],
     submodules: Collection[str],
 ) -> list[tuple[str, memo.Stamps, Verdict]]:
-    store = Store(root, folders.digests)
+    store = store_of(root, folders.digests)
     found = []
     for file in files:
         gathered = gather(root, file, store, visible, submodules=submodules)

@@ -102,14 +102,29 @@ def _registry(registry: Registry) -> Iterator[Finding]:
     if not (registry.root / ".dvc").is_dir():
         yield Finding("dvc repository", "error", f"no .dvc in {registry.root}", "gitreg init")
         return
-    if registry.store.has_remote():
+    yield from _dvc(registry)
+    if registry.sandboxed:
+        yield _asked()
+
+
+def _dvc(registry: Registry) -> Iterator[Finding]:
+    """DVC's configuration, and how artifacts get here."""
+    store = registry.store
+    try:
+        for file, fault in store.faults():
+            yield Finding(
+                "dvc configuration", "error", f"{file}: {fault.line}", f"if it is meant: {fault.hint}"
+            )
+        has_remote, cache = store.has_remote(), store.cache()
+    except GitregError as error:
+        yield Finding("dvc configuration", "error", error.message, error.hint)
+        return
+    if has_remote:
         yield Finding("dvc remote", "ok", "a default remote is configured")
     else:
         detail = "no default remote: others cannot get the artifacts"
         yield Finding("dvc remote", "warning", detail, "dvc remote add --default NAME URL")
-    yield _links(registry)
-    if registry.sandboxed:
-        yield _asked()
+    yield _links(registry, cache)
 
 
 def _asked() -> Finding:
@@ -121,9 +136,8 @@ def _asked() -> Finding:
     return Finding("build.sandbox", "ok", "models run in a sandbox")
 
 
-def _links(registry: Registry) -> Finding:
+def _links(registry: Registry, cache: Path) -> Finding:
     """How artifacts get from the DVC cache into packages here."""
-    cache = registry.store.cache()
     there = next(p for p in (cache, *cache.parents) if p.exists())
     dist = registry.root / "dist"
     try:

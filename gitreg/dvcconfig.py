@@ -18,13 +18,17 @@ def parsed(raw: bytes, interpolation: bool = True) -> dict[str, Any]:
         interpolation: whether `%(name)s` stands for what has that name.
 
     Raises:
-        ValueError: it is none, or is longer than any is.
+        ValueError: it is none, or is longer than any is. Nothing of what stands in it is told: it may be
+            secret.
     """
     from configobj import ConfigObj, ConfigObjError
 
     if len(raw) > MOST:
         raise ValueError(f"{len(raw):,} bytes; at most {MOST:,} are read")
-    lines = raw.decode("utf-8-sig").splitlines()
+    try:
+        lines = raw.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from None
     for number, line in enumerate(lines, 1):
         if len(line) > _MOST_LINE:
             raise ValueError(f"line {number} has {len(line):,} characters; at most {_MOST_LINE:,} are read")
@@ -33,5 +37,7 @@ def parsed(raw: bytes, interpolation: bool = True) -> dict[str, Any]:
     try:
         found: dict[str, Any] = ConfigObj(lines, interpolation=interpolation).dict()
     except ConfigObjError as error:
-        raise ValueError(str(error).partition("\n")[0]) from None
+        number = next(iter(getattr(error, "errors", ())), error).line_number
+        why = f"line {number} is neither a [section] nor `key = value`, or stands there twice"
+        raise ValueError(why if number else "it refers to a key that is not there") from None
     return found

@@ -10,41 +10,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gitreg import dvcconfig, safewrite
+from gitreg import dvckeys, safewrite
+from gitreg.dvckeys import Fault
 from gitreg.errors import Refused
 
 Section = dict[str, str]
 
-# What may be taken of a commit's remote, and why:
-# - where it is: without these, honest registries cannot be read;
-# - `user` is a name without its password; `profile` names credentials that stay on the reader's machine;
-# - how long to wait, for stores that are slow; `version_aware`, how objects are named there;
-# - `allow_anonymous_login` asks without credentials.
-# Not what names commands (`bearer_token_command`), files that name commands or hold secrets (`configpath`,
-# `credentialpath`, `keyfile`), what weakens TLS (`ssl_verify`; `use_ssl`: an endpoint without TLS
-# begins with http://), credentials, or how much is done at once (`jobs`).
-_LENT = (
-    *("url", "endpointurl", "region", "port", "account_name", "projectname", "oss_endpoint"),
-    *("user", "profile", "read_timeout", "connect_timeout", "version_aware", "allow_anonymous_login"),
-)
-# These sign what they ask, and do not send the key; the endpoint of any other would be sent a token.
-_SIGNING = ("s3",)
 # Of the user's own configuration: how DVC works on a disk. Of both: how pipelines fill in templates.
 _CORE = ("checksum_jobs", "hardlink_lock")
 _CACHE = ("type", "shared", "slow_link_warning")
+_OWN = (".dvc/config", ".dvc/config.local")
 _PARSING = {"bool": ("store_true", "boolean_optional"), "list": ("nargs", "append")}
 # What DVC itself resolves against the file that it stands in.
 _PATHS = (
     *("url", "credentialpath", "configpath", "keyfile", "cert_path", "key_path"),
     *("gdrive_user_credentials_file", "gdrive_service_account_json_file_path"),
 )
-_REMOTE = re.compile(r'\s*remote\s*"(.*)"\s*\Z', re.DOTALL)
-_MOST = 1 << 20
 
 
 @dataclass
@@ -59,17 +45,28 @@ class _Said:
         name = self.others.get("core", {}).get("remote")
         return name.lower() if name else None
 
-    def add(self, raw: bytes, name: str, folder: Path | None = None) -> None:
-        """Read one more file; its relative paths are made absolute where its folder is given."""
-        for section, values in _parsed(raw, name).items():
-            if not isinstance(values, Mapping):
-                continue
-            said = {key.lower(): one for key, one in values.items() if isinstance(one, str)}
-            found = _REMOTE.match(section.lower())
-            if found and folder:
-                said |= {key: _placed(folder, said[key]) for key in _PATHS if key in said}
-            home = self.remotes if found else self.others
-            home.setdefault(found[1] if found else section.lower(), {}).update(said)
+    def add(self, raw: bytes, name: str, folder: Path | None = None, tracked: bool = False) -> list[Fault]:
+        """Read one more file; its relative paths are made absolute where its folder is given.
+
+        Returns:
+            What is not taken of it, where Git tracks it.
+        """
+        read = dvckeys.named(dvckeys.parse(raw, name))
+        read, faults = dvckeys.sift(read) if tracked else (read, [])
+        for section, values in read.items():
+            if section != "remote" and isinstance(values, Mapping):
+                self.others.setdefault(section, {}).update(_texts(values))
+        for remote, values in read["remote"].items():
+            if isinstance(values, Mapping):
+                said = _texts(values)
+                if folder:
+                    said |= {key: _placed(folder, said[key]) for key in _PATHS if key in said}
+                self.remotes.setdefault(remote, {}).update(said)
+        return faults
+
+
+def _texts(values: Mapping[str, Any]) -> Section:
+    return {key: one for key, one in values.items() if isinstance(one, str)}
 
 
 def settle(root: Path, committed: bytes | None, cache: Path, source: Path | None) -> dict[str, str]:
@@ -85,7 +82,12 @@ def settle(root: Path, committed: bytes | None, cache: Path, source: Path | None
     said, mine = _of_commit(committed), _Said()
     for file in _outer_files():
         _read(mine, file)
-    usable = {name: one for name, one in mine.remotes.items() if "url" in one and name not in said.remotes}
+    # One of the user's that is an address in another remote is left out where the commit says what that is.
+    usable = {
+        name: one
+        for name, one in mine.remotes.items()
+        if "url" in one and name not in said.remotes and _base(one["url"]) not in said.remotes
+    }
     left: dict[str, str] = {}
     taken = _taken(root, said.remotes, mine.remotes, source, left)
     default = said.default or mine.default
@@ -93,7 +95,9 @@ def settle(root: Path, committed: bytes | None, cache: Path, source: Path | None
     return left
 
 
-def lend(root: Path, committed: bytes | None, own: Path, cache: Path) -> dict[str, str]:
+def lend(
+    root: Path, committed: bytes | None, own: Path, cache: Path, tracked: Collection[str] = ()
+) -> dict[str, str]:
     """Make `.dvc` of an older commit of the user's own clone, with the clone's remotes and cache.
 
     A remote is what the clone's configuration says today, with its credentials; of the commit's remotes those
@@ -101,15 +105,26 @@ def lend(root: Path, committed: bytes | None, own: Path, cache: Path) -> dict[st
 
     Args:
         own: the clone's registry.
+        tracked: which of its `.dvc/config` and `.dvc/config.local` Git tracks.
     """
     said, mine = _of_commit(committed), _Said()
-    for file in (*_outer_files(), own / ".dvc" / "config", own / ".dvc" / "config.local"):
+    faults: list[Fault] = []
+    for file in _outer_files():
         _read(mine, file)
-    usable = {name: one for name, one in mine.remotes.items() if "url" in one}
-    left = {
+    for name in _OWN:
+        now = _Said()
+        faults += _read(now, own / name, name in tracked)
+        if name not in tracked:  # what the user says in the place of it
+            faults = [one for one in faults if one.key not in now.remotes.get(one.remote or "", {})]
+        _read(mine, own / name, name in tracked)
+    left = {one.remote: f".dvc/config: {one.line}: {one.hint}" for one in faults if one.remote}
+    lent = {name: one for name, one in mine.remotes.items() if name not in left}
+    usable = {name: one for name, one in lent.items() if "url" in one and _base(one["url"]) not in left}
+    left |= {
         name: f"your DVC configuration has settings and no address for the remote {name!r}: they are not "
         "used for the address that the commit names"
-        for name in mine.remotes.keys() - usable.keys()
+        for name in lent.keys() - usable.keys()
+        if "url" not in lent[name]
     }
     fresh = {name: one for name, one in said.remotes.items() if name not in mine.remotes}
     taken = _taken(root, fresh, mine.remotes, own, left)
@@ -133,9 +148,7 @@ def keep_to_itself(root: Path, committed: bytes | None, stays: bool) -> None:
         stays: whether the folder becomes the user's, to work in with Git.
     """
     said = _of_commit(committed)
-    remotes = {
-        name: lent for name, one in said.remotes.items() if "url" in (lent := _lent(one)) and not _odd(lent)
-    }
+    remotes = {name: lent for name, one in said.remotes.items() if not dvckeys.odd(lent := dvckeys.lent(one))}
     sections: dict[str, Section] = {f'remote "{name}"': one for name, one in remotes.items()}
     core = {} if stays else {"no_scm": "true", "site_cache_dir": str(root / ".dvc" / "site")}
     core |= {"remote": said.default} if said.default and said.default in remotes else {}
@@ -161,36 +174,17 @@ def _taken(
     """A commit's remotes as DVC gets to see them; what it does not is added to `left`."""
     found: dict[str, Section] = {}
     for name, values in said.items():
-        lent = _lent(values)
-        why = _odd(lent) or _place(root, lent, source)
+        lent = dvckeys.lent(values)
+        why = dvckeys.odd(lent) or _place(root, lent, source)
         if why:
             left[name] = f"the commit's DVC remote {name!r} {why}"
             continue
         # Who configured this address, or one above it, is asked for its settings whole: an endpoint of the
         # commit's beside credentials of the user's would send these to wherever the commit says.
-        owners = [one for one in mine.values() if "url" in one and _is_at(lent["url"], one["url"])]
+        owners = [one for one in mine.values() if "url" in one and dvckeys.is_at(lent["url"], one["url"])]
         owner = max(owners, key=lambda one: len(one["url"]), default=None)
         found[name] = {**owner, "url": lent["url"]} if owner else lent
     return found
-
-
-def _lent(values: Section) -> Section:
-    """What is taken of a commit's remote."""
-    lent = {key: values[key] for key in _LENT if key in values}
-    if lent.get("url", "").partition("://")[0].lower() not in _SIGNING:
-        lent.pop("endpointurl", None)
-    return lent
-
-
-def _odd(lent: Section) -> str | None:
-    """What is wrong with a commit's remote."""
-    if not lent.get("url"):
-        return "has no url"
-    for key, value in lent.items():
-        # DVC's reader of configurations fills in %(name)s from beside it.
-        if "%(" in value or not value.isprintable() or '"' in value:
-            return f"has a {key} that gitreg does not take: {value!r}"
-    return None
 
 
 def _place(root: Path, lent: Section, source: Path | None) -> str | None:
@@ -210,11 +204,10 @@ def _place(root: Path, lent: Section, source: Path | None) -> str | None:
     return None
 
 
-def _is_at(url: str, other: str) -> bool:
-    """Whether an address is another one, or lies below it."""
-    url, other = url.rstrip("/"), other.rstrip("/")
-    below = url.startswith(f"{other}/") and not {"..", "."} & set(url[len(other) :].split("/"))
-    return bool(other) and (url == other or below)
+def _base(url: str) -> str | None:
+    """The remote that an address lies in, where it is one of `remote://`."""
+    scheme, _, rest = url.strip().partition("://")
+    return rest.partition("/")[0].lower() if scheme.lower() == "remote" else None
 
 
 def _relative(url: str) -> bool:
@@ -238,27 +231,18 @@ def _outer_files() -> list[Path]:
     return [Path(system) / "config", Path(user) / "config"]
 
 
-def _read(said: _Said, file: Path) -> None:
+def _read(said: _Said, file: Path, tracked: bool = False) -> list[Fault]:
     try:
         raw = file.read_bytes() if file.is_file() else b""
     except OSError as error:
         raise Refused(f"{file}: {error.strerror}") from None
-    said.add(raw, str(file), file.parent)
+    return said.add(raw, str(file), file.parent, tracked)
 
 
 def _of_commit(committed: bytes | None) -> _Said:
     said = _Said()
     said.add(committed or b"", ".dvc/config")
     return said
-
-
-def _parsed(raw: bytes, name: str) -> Mapping[str, Any]:
-    if len(raw) > _MOST:
-        raise Refused(f"{name}: {len(raw):,} bytes; a DVC configuration has at most {_MOST:,}")
-    try:
-        return dvcconfig.parsed(raw, interpolation=False)
-    except ValueError as error:
-        raise Refused(f"{name}: not a DVC configuration: {error}", "dvc config --list") from None
 
 
 def _placed(folder: Path, value: str) -> str:

@@ -191,7 +191,7 @@ class Inquiry:
         """Whether an address still has what it had."""
         where = cleaned(url)
         try:
-            now = elsewhere.marks_of(self.there.root, url)
+            now = elsewhere.marks_of(self.there.store, url)
         except Outside as outside:
             return UNREACHABLE, outside.message
         if now is None:

@@ -105,7 +105,7 @@ class Layout:
             *self._seen_by_dvc([*own, *hidden]),
             *self._git_ignored([f":(literal){file}" for file in own] + places),
             *self._kept_elsewhere([*fixed, *own, *converted, *_files(found)]),
-            *(dvcfiles.config_mistakes(self.root) if moved else ()),
+            *(self._config_now() if moved else ()),
             *(self._without_dvc() if moved and listing.tracked(self.root, _EVERYWHERE) else ()),
         ]
 
@@ -178,9 +178,17 @@ class Layout:
         if known:
             return []
         before = memo.stamps([one for file in dvcfiles.CONFIGS for one in memo.lying(self.root, file)])
-        wrong = dvcfiles.config_mistakes(self.root)
-        if not wrong:
+        wrong = self._config_now()
+        if not wrong and not any(dvcfiles.is_odd(self.root, file) for file in dvcfiles.CONFIGS):
             self.registry.memo.remember(_FINE, {"config": (before, True)})
+        return wrong
+
+    def _config_now(self) -> list[Problem]:
+        """What DVC refuses in its configuration, and what gitreg takes of no file that Git tracks."""
+        wrong = dvcfiles.config_mistakes(self.root)
+        for file, fault in self.registry.store.faults():
+            line = dvcfiles.line_of(self.root, file, fault)
+            wrong.append(Problem(file, line, 1 if line else 0, "", f"{fault.line}: {fault.hint}"))
         return wrong
 
     def _seen_by_dvc(self, files: Sequence[str]) -> Iterator[Problem]:

@@ -127,7 +127,8 @@ def cloned(registry: Registry, commit: str, place: Path, shared: bool = True) ->
     git.clone_at(registry.root, commit, place, shared)
     root = _within(place, snapshot.prefix, commit, str(registry.root))
     other = Registry(root, registry.place.offline)
-    left = dvcsettings.lend(other.root, config, registry.root, registry.store.cache_folder())
+    store = registry.store
+    left = dvcsettings.lend(other.root, config, registry.root, store.cache_folder(), store.tracked_files())
     return _alone(other, registry, left, why)
 
 

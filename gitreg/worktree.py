@@ -87,7 +87,7 @@ class WorkTree(Readable):
     def store(self) -> Store:
         """Where artifacts are."""
         self.need_files("artifacts")
-        return Store(self.root, self._hashes, lambda: git.links(self.root, ":(icase).dvc"))
+        return checker.store_of(self.root, self._hashes)
 
     @cached_property
     def visible(self) -> Collection[str] | None:

@@ -97,11 +97,11 @@ def test_every_field_of_a_dvc_file_may_be_anything(key: str, odd: Any, tmp_path:
     [
         ("remote = here\n[core]\n", "'remote' stands outside of a section"),
         ("core = 1\n", "'core' stands outside of a section"),
-        ("[core\n", "Invalid line"),
+        ("[core\n", "line 1 is neither"),
         ("[" * 100_000, "line 1 has 100,000 characters"),
         ("\n" + "[ " * 100, "line 2: a section has at most two brackets"),
         ("[" * 50 + "x" + "]" * 50, "line 1: a section has at most two brackets"),
-        ("[core]\nremote = %(x)s\n", "x"),
+        ("[core]\nremote = %(x)s\n", "key that is not there"),
     ],
 )
 def test_a_dvc_configuration_of_another_shape_is_a_problem(text: str, why: str, workshop: Workshop) -> None:

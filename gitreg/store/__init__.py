@@ -8,7 +8,6 @@ is imported only to fetch from a remote, to add a file, and to make a repository
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,12 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gitreg import dvcconfig, safewrite
+from gitreg import safewrite
 from gitreg.declared import Artifact, ArtifactSource, Link
 from gitreg.documents import parse
+from gitreg.dvckeys import Fault
 from gitreg.errors import Outside, Refused
 from gitreg.names import is_of_git
-from gitreg.store import fetching, foreign, remotes, urls
+from gitreg.store import dvcfiles, fetching, foreign, remotes, settings, urls
 from gitreg.store.imports import import_file
 from gitreg.store.pointers import MD5, Pointers, Tracked
 from gitreg.store.remotes import quiet
@@ -41,6 +41,7 @@ class Store:
         root: the registry's root, with its `.dvc` folder.
         hashes: gives (md5, sha256) of a file in hex.
         links: tells which symbolic links below `.dvc` came with a commit.
+        tracked: tells what Git tracks of `.dvc`.
 
     Attributes:
         alone: whether no configuration of DVC's counts but the one in `root`.
@@ -48,14 +49,20 @@ class Store:
     """
 
     def __init__(
-        self, root: Path, hashes: Callable[[Path], Hashes], links: Callable[[], Sequence[str]] = tuple
+        self,
+        root: Path,
+        hashes: Callable[[Path], Hashes],
+        links: Callable[[], Sequence[str]] = tuple,
+        tracked: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.root = root
         self.hashes = hashes
         self.links = links
+        self.settings_tracked = tracked
         self.alone = False
         self.left_out: Mapping[str, str] = {}
         self._cache: Path | None = None
+        self._tracked: set[str] | None = None
         self._started: dict[Path, Future[Hashes]] = {}
 
     def tracked(self, source: ArtifactSource, folder: str, look: Callable[[str], object] = str) -> Tracked:
@@ -77,26 +84,16 @@ class Store:
         return self._cache
 
     def cache_folder(self) -> Path:
-        """DVC's `cache.dir`: the last of its configuration files that sets it, relative to that file.
+        """DVC's `cache.dir`; see `settings`."""
+        return settings.cache_folder(self)
 
-        Read without DVC, whose own configuration module loads its HTTP client (0.1 s and more):
-        https://dvc.org/doc/user-guide/project-structure/configuration
-        """
-        import platformdirs
-
-        system = os.environ.get("DVC_SYSTEM_CONFIG_DIR") or platformdirs.site_config_dir("dvc", "iterative")
-        user = os.environ.get("DVC_GLOBAL_CONFIG_DIR") or platformdirs.user_config_dir("dvc", "iterative")
-        own = self.root / ".dvc"
-        place = own / "cache"
-        for file in (Path(system) / "config", Path(user) / "config", own / "config", own / "config.local"):
-            try:
-                said = dvcconfig.parsed(file.read_bytes()).get("cache") if file.is_file() else None
-                said = said.get("dir") if isinstance(said, Mapping) else None
-            except (ValueError, OSError) as error:
-                raise Refused(f"{file}: not a DVC configuration: {error}", "dvc config --list") from None
-            if isinstance(said, str) and said:
-                place = Path(os.path.normpath(file.parent / said))
-        return place
+    def is_tracked(self, name: str) -> bool:
+        """Whether Git tracks a file of `.dvc`, or what `.dvc` is: then any branch can change it."""
+        if self.alone:  # gitreg wrote it
+            return False
+        if self._tracked is None:
+            self._tracked = {path.casefold() for path in self.settings_tracked()}
+        return bool({name.casefold(), ".dvc"} & self._tracked)
 
     def missing(self, tracked: Tracked) -> list[str]:
         """Hashes of an artifact that the cache does not have."""
@@ -226,8 +223,10 @@ class Store:
         from dvc.exceptions import DvcException
 
         self.refuse_links()
+        if wrong := dvcfiles.submodules_mistake(self.root):
+            raise Refused(": ".join(wrong))
         try:
-            with quiet(), remotes.opened(self) as repo:
+            with quiet(), remotes.opened(self, scm=True) as repo:
                 repo.add([str(path)])
         except DvcException as error:
             raise Outside(f"dvc add {path}: {error}") from error
@@ -249,14 +248,14 @@ class Store:
             Refused: there is nothing.
             Outside: it cannot be had; what came so far may lie at the path.
         """
-        source = urls.Source(self.root, url)
+        source = urls.Source(self, url)
         there = source.look()
         source.download(there, target, told)
         return there.dependency()
 
     def said_of(self, url: str) -> dict[str, Any]:
         """What DVC's `deps` would say of an address now."""
-        return urls.Source(self.root, url).look().dependency()
+        return urls.Source(self, url).look().dependency()
 
     def imported(self, pointer: Path, origin: Mapping[str, Any]) -> None:
         """Make a .dvc file one of an import, as DVC itself writes it: frozen, and with where it came from."""
@@ -269,7 +268,7 @@ class Store:
 
     def lendable(self) -> dict[str, dict[str, Any]]:
         """This registry's remotes, as far as others may use them; see `foreign`."""
-        return foreign.lendable(self.root)
+        return foreign.lendable(self)
 
     def fetch_from(self, lent: Mapping[str, Mapping[str, Any]], wanted: Sequence[Tracked]) -> None:
         """Get artifacts of another registry from its remotes into our cache, by their hashes.
@@ -288,10 +287,20 @@ class Store:
         remotes.push(self, wanted)
 
     def has_remote(self) -> bool:
-        """Whether a default remote is configured."""
-        from dvc.config import Config
+        """Whether a default remote is configured.
 
-        return bool(Config(str(self.root / ".dvc"), validate=False).get("core", {}).get("remote"))
+        Raises:
+            Refused: DVC's configuration is broken.
+        """
+        return bool(settings.config(self).get("core", {}).get("remote"))
+
+    def tracked_files(self) -> list[str]:
+        """The files of DVC's configuration here that Git tracks."""
+        return [name for name in settings.FILES.values() if self.is_tracked(name)]
+
+    def faults(self) -> list[tuple[str, Fault]]:
+        """What DVC does not get to see of configurations that Git tracks, each with its file."""
+        return list(settings.faults(self))
 
 
 def init(root: Path, subdirectory: bool = False) -> None:

@@ -7,15 +7,17 @@ write that way.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gitreg import dvcconfig, treefiles
+from gitreg import dvcconfig, dvckeys, treefiles
 from gitreg.documents import Document, overgrown, parse
-from gitreg.errors import InvalidFiles, Problem
+from gitreg.dvckeys import Fault
+from gitreg.errors import InvalidFiles, Problem, Refused
 
 CONFIGS = (".dvc/config", ".dvc/config.local")
 _MOST = 32 << 20
@@ -89,6 +91,29 @@ def _invalid(document: Document, file: str, error: Any) -> Problem:
     return document.problem(path, message) if document.data is not None else Problem(file, 0, 0, "", message)
 
 
+def submodules_mistake(root: Path) -> tuple[str, str] | None:
+    """The .gitmodules at the top of a folder's repository, relative to the folder, and why DVC ends on it.
+
+    DVC reads it with a reader of its own, whose errors tell what stands there.
+    """
+    tops = (above for above in (root, *root.parents) if os.path.lexists(above / ".git"))
+    file = next(tops, root) / ".gitmodules"
+    if not os.path.lexists(file):
+        return None
+    name = os.path.relpath(file, root)
+    if file.is_symlink():
+        return name, "is a symbolic link, which Git does not follow, and DVC does"
+    from dulwich.config import ConfigFile
+
+    try:
+        ConfigFile.from_file(io.BytesIO(treefiles.follow(file, name, _MOST)))
+    except InvalidFiles as invalid:
+        return name, invalid.problems[0].message
+    except Exception:  # whatever a reader makes of odd bytes
+        return name, "DVC cannot read it, and ends on it: git config --file .gitmodules --list"
+    return None
+
+
 def config_mistakes(root: Path) -> list[Problem]:
     """What is wrong with the configuration that a repository has DVC read."""
     if linked := treefiles.link_mistake(root, ".dvc"):
@@ -113,7 +138,8 @@ def config_mistake(raw: bytes) -> str | None:
     except ValueError as error:
         return str(error)
     if loose := [name for name, values in said.items() if not isinstance(values, dict)]:
-        return f"{loose[0]!r} stands outside of a section"
+        known = loose[0] in ("core", "cache", "remote")  # others may be secrets
+        return f"{repr(loose[0]) if known else 'a key'} stands outside of a section"
     if _is_usual(said):
         return None
     from dvc.config import Config, ConfigError, _lower_keys, _parse_named
@@ -122,7 +148,30 @@ def config_mistake(raw: bytes) -> str | None:
         Config.validate(_parse_named(_lower_keys(said)))
     except ConfigError as error:
         return str(error).removeprefix("config file error: ").partition("\n")[0]
+    except (TypeError, ValueError, AttributeError):
+        return "a section or a value is not what DVC has there"
     return None
+
+
+def is_odd(root: Path, file: str) -> bool:
+    """Whether a configuration says what is not taken if Git tracks it."""
+    try:
+        return bool(dvckeys.sift(dvckeys.named(dvckeys.parse(treefiles.read(root, file), file, True)))[1])
+    except Refused:
+        return False
+
+
+def line_of(root: Path, file: str, fault: Fault) -> int:
+    """The line of a setting in a configuration, counted from 1; 0 where it is written in an odd way."""
+    lines = treefiles.read(root, file).decode("utf-8", "replace").splitlines()
+    section = ""
+    for number, line in enumerate(lines, 1):
+        words = line.strip().lower()
+        if words.startswith("["):
+            section = words.strip("[]").strip("'")
+        elif section == fault.section and words.partition("=")[0].strip() == fault.key:
+            return number
+    return 0
 
 
 def _is_usual(said: dict[str, Any]) -> bool:

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitreg import dvcconfig
-from gitreg.errors import Outside, Refused
-from gitreg.store import fetching
+from gitreg import dvckeys
+from gitreg.errors import Outside
+from gitreg.store import fetching, settings
 from gitreg.store.pointers import Tracked
 
 if TYPE_CHECKING:
@@ -26,28 +26,25 @@ _KEPT = ("url", "endpointurl", "region", "port", "account_name", "projectname", 
 _DEFAULT = ""
 
 
-def lendable(root: Path) -> dict[str, dict[str, Any]]:
+def lendable(store: Store) -> dict[str, dict[str, Any]]:
     """name -> settings of a registry's remotes; the default one also as the empty name."""
     found: dict[str, dict[str, Any]] = {}
-    default = None
-    for name in ("config", "config.local"):
-        try:
-            said = dvcconfig.parsed((root / ".dvc" / name).read_bytes())
-        except FileNotFoundError:
-            continue
-        except ValueError as error:
-            raise Refused(f".dvc/{name} there is not a DVC configuration: {error}") from None
+    default: object = None
+    for said in settings.of_repository(store):
         core = said.get("core")
         default = core.get("remote", default) if isinstance(core, Mapping) else default
-        for section, values in said.items():
-            match = re.match(r"'?remote \"([^\"]+)\"'?\Z", section)
-            if match and isinstance(values, Mapping):
-                one = found.setdefault(match[1], {})
-                one.update({key: values[key] for key in _KEPT if key in values})
-                if "url" in values:
-                    one["url"] = _placed(root, str(values["url"]))
-    usable = {name: one for name, one in found.items() if _is_usable(str(one.get("url", "")))}
-    return {**usable, **({_DEFAULT: usable[default]} if default in usable else {})}
+        for name, values in said["remote"].items():
+            if not isinstance(values, Mapping):
+                continue
+            one = found.setdefault(name, {})
+            one.update({key: values[key] for key in _KEPT if isinstance(values.get(key), str)})
+            if "url" in one:
+                one["url"] = _placed(store.root, one["url"])
+    usable = {
+        name: one for name, one in found.items() if not dvckeys.odd(one) and _is_usable(one.get("url", ""))
+    }
+    first = default.lower() if isinstance(default, str) else None
+    return {**usable, **({_DEFAULT: usable[first]} if first in usable else {})}
 
 
 def _placed(root: Path, url: str) -> str:
@@ -74,13 +71,16 @@ def fetch(store: Store, lent: Mapping[str, Mapping[str, Any]], wanted: Sequence[
             "`dvc remote list`, there",
         )
     names = {name: f"gitreg-upstream-{i}" for i, name in enumerate(sorted(needed))}
-    own = _own(store.root)
-    config = {"remote": {names[name]: own.get(lent[name]["url"], dict(lent[name])) for name in needed}}
+    own = settings.config(store)
+    at = {str(one.get("url")): name for name, one in own.get("remote", {}).items()}
+    config = {"remote": {names[name]: _lent(own, at, lent[name]) for name in needed}}
     fetching.fetch(store, [replace(one, remote=names[one.remote or _DEFAULT]) for one in lacking], config)
 
 
-def _own(root: Path) -> dict[str, dict[str, Any]]:
-    """url -> our own settings for a remote at it, with our credentials."""
-    from dvc.config import Config
-
-    return {str(one["url"]): dict(one) for one in Config(str(root / ".dvc")).get("remote", {}).values()}
+def _lent(own: Any, at: Mapping[str, str], lent: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a remote: our own with our credentials, where we have one at its address."""
+    name = at.get(lent["url"])
+    if name is None:
+        return dict(lent)
+    own.check(name)
+    return dict(own["remote"][name])

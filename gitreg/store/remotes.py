@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitreg.errors import Outside
 from gitreg.redaction import cleaned
+from gitreg.store import settings
 from gitreg.store.pointers import Tracked
 from gitreg.store.troubles import NoFolder, explain, is_lost
 
@@ -102,12 +103,18 @@ def absent(store: Store, hashes: Collection[str]) -> tuple[dict[str, set[str]], 
     return {one: missing for one, missing in found.items() if missing}, silent
 
 
-def opened(store: Store, config: Mapping[str, Any] | None = None) -> Any:
-    """DVC's repository of a store; if it is alone, without the configuration of the user and the machine.
+def opened(store: Store, config: Mapping[str, Any] | None = None, scm: bool = False) -> Any:
+    """DVC's repository of a store, with the configuration that `settings` gives it.
 
     Servers have a bounded time to answer: by default some are waited for a quarter of an hour.
+
+    Args:
+        scm: whether DVC works with Git, whose files it reads in a way of its own: to add a file.
+
+    Raises:
+        Refused: the configuration is broken.
     """
-    repo = _opened(store, config)
+    repo = _opened(store, config, scm)
     for said in repo.config["remote"].values():
         if str(said.get("url", "")).partition("://")[0] in ("http", "https", "s3"):
             said.setdefault("connect_timeout", _CONNECT)
@@ -131,7 +138,9 @@ def reached(repo: Any, name: str | None, what: str, made: bool = False) -> tuple
 
     Raises:
         NoFolder: it is not there, or cannot be read.
+        Refused: a file that Git tracks says of it what is not taken.
     """
+    repo.config.check(name)
     odb = repo.cloud.get_remote_odb(name, what)
     fs = odb.fs
     if fs.protocol in ("http", "https"):
@@ -150,22 +159,17 @@ def reached(repo: Any, name: str | None, what: str, made: bool = False) -> tuple
     return odb, place
 
 
-def _opened(store: Store, config: Mapping[str, Any] | None) -> Any:
-    from dvc.config import Config
+def _opened(store: Store, config: Mapping[str, Any] | None, scm: bool) -> Any:
     from dvc.repo import Repo
 
-    if not store.alone:
-        return Repo(str(store.root), config=config)
+    how = dict(config or {}) if scm else {**(config or {}), "core": {"no_scm": "true"}}
 
-    class Alone(Config):  # type: ignore[misc]
-        LEVELS = Config.REPO_LEVELS
-
-    class AloneRepo(Repo):  # type: ignore[misc]
+    class Sifted(Repo):  # type: ignore[misc]
         @cached_property
-        def config(self) -> Config:
-            return Alone(self.dvc_dir, local_dvc_dir=self.local_dvc_dir, config=self._config)
+        def config(self) -> Any:
+            return settings.config(store, how)
 
-    return AloneRepo(str(store.root), config=config)
+    return Sifted(str(store.root))
 
 
 @contextlib.contextmanager

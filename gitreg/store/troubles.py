@@ -17,6 +17,7 @@ import ssl
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from gitreg.errors import GitregError
 from gitreg.redaction import cleaned
 
 _PUSH = "dvc push, where the artifact was made"
@@ -117,6 +118,8 @@ def _explained(error: BaseException, place: str) -> Trouble:
     statuses = [*filter(None, map(_status, found))]
     if plugin := re.search(r"requires '?(dvc-[a-z0-9]+)", why):
         return Trouble(False, why, f"pip install {plugin[1]}")
+    if isinstance(error, GitregError):
+        return Trouble(False, "; ".join(error.parts), error.hint or "dvc config --list")
     if isinstance(error, NoFolder):
         return Trouble(False, why, error.hint)
     if is_lost(error):

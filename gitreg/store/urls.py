@@ -16,12 +16,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitreg.errors import GitregError, Outside, Refused
 from gitreg.names import is_of_git
+from gitreg.store import settings
 from gitreg.store.remotes import quiet
 from gitreg.store.troubles import explain, is_lost
+
+if TYPE_CHECKING:
+    from gitreg.store import Store
 
 _CHUNK = 8 << 20
 _LEAST = 128 << 10
@@ -69,16 +73,16 @@ class Source:
     """One address.
 
     Args:
-        root: of the registry, whose DVC configuration counts.
+        store: of the registry, whose DVC configuration counts.
 
     Raises:
         Outside: there is no plugin for such an address, or DVC's configuration is broken.
     """
 
-    def __init__(self, root: Path, url: str) -> None:
-        self.root, self.url = root, url
+    def __init__(self, store: Store, url: str) -> None:
+        self.url = url
         with _outside(url):
-            self.fs, self.path = _file_system(root, url)
+            self.fs, self.path = _file_system(store, url)
 
     def look(self) -> There:
         """What is there now.
@@ -229,13 +233,14 @@ def _hint(error: Exception, text: str) -> str:
     return "is the endpoint up, and is it the right one? AWS_ENDPOINT_URL, or `endpointurl` of a DVC remote"
 
 
-def _file_system(root: Path, url: str) -> tuple[Any, str]:
+def _file_system(store: Store, url: str) -> tuple[Any, str]:
     """DVC's file system for an address, and the path in it."""
-    from dvc.config import Config
     from dvc.fs import get_cloud_fs
 
-    config = Config(str(root / ".dvc"))
-    cls, said, path = get_cloud_fs(config, url=url, **_settings(config.get("remote", {}), url))
+    config = settings.config(store)
+    near = _nearest(config.get("remote", {}), url)
+    config.check(near or (url.split("/")[2] if url.startswith("remote://") else ""))
+    cls, said, path = get_cloud_fs(config, url=url, **(_settings(config["remote"][near]) if near else {}))
     if cls.protocol == "local" or "local" in cls.protocol:
         raise Refused(f"{url} is a place on this machine", "gitreg new --from PATH copies it")
     if "s3" not in cls.protocol:
@@ -247,8 +252,8 @@ def _file_system(root: Path, url: str) -> tuple[Any, str]:
     return fs, path
 
 
-def _settings(remotes: Mapping[str, Mapping[str, Any]], url: str) -> dict[str, Any]:
-    """The settings of the remote in whose bucket, or on whose server, this address is; the nearest one."""
+def _nearest(remotes: Mapping[str, Mapping[str, Any]], url: str) -> str | None:
+    """The remote in whose bucket, or on whose server, this address is."""
     parts = url.split("/")
 
     def shared(remote: Mapping[str, Any]) -> int:
@@ -257,5 +262,8 @@ def _settings(remotes: Mapping[str, Mapping[str, Any]], url: str) -> dict[str, A
         return next((i for i, (a, b) in both if a != b), min(len(parts), len(other)))
 
     near = [(shared(one), name) for name, one in remotes.items() if shared(one) >= 3]
-    found = remotes[max(near)[1]] if near and parts[0] != "remote:" else {}
+    return max(near)[1] if near and parts[0] != "remote:" else None
+
+
+def _settings(found: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in found.items() if k not in {"url", "worktree", "version_aware", "verify"}}
