@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gitreg import flavors, folders, formats, trees
 from gitreg.errors import Refused
-from gitreg.scanning import Seen, inspect_file, keep, named
+from gitreg.scanning import Seen, inspect_file, keep, named, settle
 
 _MOST_FILES = 20_000
 
@@ -26,7 +26,7 @@ def detect_files(files: Mapping[str, Path]) -> formats.Format:
     if found is formats.UNKNOWN and len(files) == 1:
         name, path = next(iter(files.items()))
         return inspect_file(path, name).format
-    return inspect_files(files, "").format if found in (formats.UNKNOWN, formats.TRANSFORMERS) else found
+    return found if found.runs_code else inspect_files(files, "").format
 
 
 def _only_model(seen: Seen) -> formats.Format:
@@ -76,7 +76,7 @@ def inspect_files(files: Mapping[str, Path | str], name: str) -> Seen:
         seen.format = formats.TRANSFORMERS_CODE
     elif seen.format is formats.UNKNOWN:
         seen.format = _only_model(seen)
-    return seen
+    return settle(seen)
 
 
 def unpickled(files: Mapping[str, Path], kind: str) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gitreg import opcodes, protobufs
 from gitreg.protobufs import At
@@ -106,6 +106,8 @@ TRANSFORMERS_CODE = _format("transformers-code", "huggingface", "Transformers fo
 COREML = _format("coreml", "coreml", "Core ML package", "Core ML", False, ".mlpackage", "a folder")
 COREML_FILE = _format("coreml-file", "coreml", "Core ML model", "Core ML", False, ".mlmodel",
     "protobuf of a version, a description and one model of a known kind")
+SENTENCEPIECE = _format("sentencepiece", _PLAIN, "SentencePiece tokenizer", "SentencePiece", False,
+    ".model .spm", "protobuf of pieces, each with a text and a score")
 JSON = _format("json", _PLAIN, "JSON", "any", False, ".json .ipynb", "{ or [")
 _ARCHIVES = ".zip .tar .tgz .gz .z .bz2 .xz .lzma .lz4 .tbz2 .txz .mar"
 ARCHIVE = Format("archive", "archive", _PLAIN, "your own class", False, tuple(_ARCHIVES.split()),
@@ -140,6 +142,11 @@ _MAGIC = (
 def risk(found: Format) -> str:
     """What loading it does, in words."""
     return CANNOT_TELL if not found.certain else RUNS_CODE if found.runs_code else DATA_ONLY
+
+
+def unsure(found: Format) -> Format:
+    """The same format, of which nobody can tell any more that it is data only."""
+    return replace(found, certain=False)
 
 
 def mismatch(name: str, found: Format) -> str | None:

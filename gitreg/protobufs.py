@@ -18,7 +18,7 @@ _COREML_KINDS = {*range(200, 210), *range(300, 310), *range(400, 410), 500, 501,
 _COREML_KINDS |= {601, 602, 603, 604, 606, 607, 609, 610, 900, *range(2000, 2010), 3000}
 
 
-_WINDOW = 4096
+_WINDOW, _MOST_FIELDS = 4096, 300_000
 
 
 def windowed(at: At) -> At:
@@ -34,7 +34,7 @@ def windowed(at: At) -> At:
     return look
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Field:
     """One field of a message: its number and wire type, and where its content lies."""
 
@@ -54,7 +54,7 @@ def _varint(raw: bytes, place: int) -> tuple[int, int]:
     raise ValueError("no varint")
 
 
-def fields_of(at: At, place: int, end: int, most: int = 2000) -> Iterator[Field]:
+def fields_of(at: At, place: int, end: int, most: int) -> Iterator[Field]:
     """The fields of a message, without their content. Raises ValueError or IndexError where it is none."""
     for _ in range(most):
         raw = at(place, 20) if place < end else b""
@@ -76,7 +76,10 @@ def fields_of(at: At, place: int, end: int, most: int = 2000) -> Iterator[Field]
 def recognise(at: At, size: int) -> tuple[str, int] | None:
     """Returns the key of a message's format and where its last field ends; None for anything else."""
     try:
-        fields = list(fields_of(at, 0, size))
+        at = windowed(at)
+        fields = list(fields_of(at, 0, size, _MOST_FIELDS))
+        if len(fields) == _MOST_FIELDS:
+            return None  # nobody knows where it ends
         found = next((key for key, rule in _MESSAGES if fields and rule(at, fields)), None)
     except (ValueError, IndexError):
         return None
@@ -129,9 +132,22 @@ def _is_graph_def(at: At, fields: list[Field]) -> bool:
     return True
 
 
+def _is_sentencepiece(at: At, fields: list[Field]) -> bool:
+    """ModelProto of SentencePiece is pieces, each with a text and a score, and how it was trained."""
+    pieces = [f for f in fields if f.number == 1]
+    if not pieces or any(f.number > 5 or f.wire != 2 for f in fields) or all(f.number != 2 for f in fields):
+        return False
+    for piece in pieces[:3]:
+        inner = list(fields_of(at, piece.start, piece.start + piece.length, 3))
+        if [(f.number, f.wire) for f in inner] not in ([(1, 2), (2, 5)], [(1, 2), (2, 5), (3, 0)]):
+            return False
+    return True
+
+
 _MESSAGES = (
     ("onnx", _is_onnx),
     ("coreml-file", _is_coreml),
     ("savedmodel", _is_saved_model),
     ("graphdef", _is_graph_def),
+    ("sentencepiece", _is_sentencepiece),
 )

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from gitreg import formats, zips
+from gitreg import beside, formats, opcodes, zips
 from gitreg.errors import Refused
 from gitreg.protobufs import At
 
@@ -42,6 +42,8 @@ class Seen:
         warnings: what is wrong with it, a line each.
         inside: what is in it and worth a line: it runs code, is not what its name says, or is a model.
         unseen: whether something in it could not be looked at.
+        strangers: what is in it, may be code, and is of no known format; by their places in it.
+        plain: whether it is a text, a picture or empty: of no known format, and no code.
     """
 
     path: str
@@ -50,6 +52,8 @@ class Seen:
     warnings: list[str] = field(default_factory=list)
     inside: list[Seen] = field(default_factory=list)
     unseen: bool = False
+    strangers: list[str] = field(default_factory=list)
+    plain: bool = False
 
     @property
     def suspect(self) -> bool:
@@ -64,10 +68,17 @@ class Seen:
     @property
     def risk(self) -> str:
         """In words, of the whole."""
-        below = {one.risk for one in self.inside} | {formats.risk(self.format)}
+        below = {one.risk for one in self.inside if not one.plain} | {formats.risk(self.format)}
         if formats.RUNS_CODE in below:
             return formats.RUNS_CODE
-        return formats.CANNOT_TELL if self.unseen or formats.CANNOT_TELL in below else formats.DATA_ONLY
+        untold = self.unseen or self.strangers or formats.CANNOT_TELL in below
+        return formats.CANNOT_TELL if untold else formats.DATA_ONLY
+
+    @property
+    def only_data(self) -> bool:
+        """Whether all that is in it is known to be data, whatever holds it."""
+        told = all(one.plain or one.risk == formats.DATA_ONLY for one in self.inside)
+        return told and not self.unseen and not self.strangers
 
     def all(self) -> Iterator[Seen]:
         """This, then what is in it."""
@@ -137,13 +148,27 @@ def named(one: Seen) -> Seen:
 
 
 def keep(seen: Seen, one: Seen) -> None:
-    """Put a member under what it is in, when it is worth a line."""
+    """Put a member under what it is in, when it is worth a line, and count it in any case."""
     named(one)
+    if one.format is formats.UNKNOWN and not one.plain:
+        seen.strangers.append(one.path[len(seen.path) + 1 :])
     dull = one.format in (formats.UNKNOWN, formats.JSON) or (
-        seen.format.certain and not one.format.runs_code and not one.inside
+        seen.format.certain and one.format.certain and not one.format.runs_code and not one.inside
     )
     if not dull or one.warnings or one.unseen:
         seen.inside.append(one)
+
+
+def settle(seen: Seen) -> Seen:
+    """Make what holds data by its kind, and more than data by what is in it, a thing that nobody can tell."""
+    if not seen.format.certain or seen.format.runs_code:
+        return seen
+    if seen.strangers:
+        more = f" and {len(seen.strangers) - 1:,} more" if seen.strangers[1:] else ""
+        seen.warnings.append(f"what this is, code or not, cannot be told: {seen.strangers[0]}{more}")
+    if not seen.only_data:
+        seen.format = formats.unsure(seen.format)
+    return seen
 
 
 _Archive = Callable[[Seen, At, int, int], None]
@@ -158,8 +183,15 @@ class _Look:
     def look(self, name: str, at: At, size: int, depth: int = 0) -> Seen:
         """What is behind `at`."""
         head = at(0, formats.HEAD)
-        zipped = head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
-        first = self.by_head(name, at, size, head, self.zip if zipped else None, depth)
+        zipped, tarred = head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"), _is_tar(head)
+        into = self.zip if zipped else self.tar if tarred else None
+        first = self.by_head(name, at, size, head, into, depth)
+        if tarred and zipped:
+            second = self.by_head(name, at, size, head, self.tar, depth)
+            first = _two_in_one(first, second, "a tar archive")
+        elif tarred and opcodes.run(at, size).acts:
+            first.warnings.insert(0, f"two files in one: {first.format.name}, and a pickle")
+            first.format = formats.PICKLE
         if not zipped and zips.stands_at_end(at, size):
             second = self.by_head(name, at, size, head, self.zip, depth)
             first = _two_in_one(first, second, "a zip archive at its end")
@@ -171,7 +203,6 @@ class _Look:
 
     def by_head(self, name: str, at: At, size: int, head: bytes, into: _Archive | None, depth: int) -> Seen:
         """What is behind `at`, by its first bytes, or as the kind of archive that it is to be read as."""
-        into = into or (self.tar if _is_tar(head) else None)
         unpacked = None if into else self.compressed(at, head)
         if not into and not unpacked:
             try:
@@ -180,7 +211,9 @@ class _Look:
                 found, warnings = formats.OPAQUE, [f"truncated or damaged: {error}"]
             if any(warning.startswith(formats.APPENDED) for warning in warnings):
                 found = formats.MIXED
-            return Seen(name, found, size, warnings, unseen=found in (formats.OPAQUE, formats.MIXED))
+            plain = found is formats.UNKNOWN and beside.is_no_code(name, at, size)
+            unseen = found in (formats.OPAQUE, formats.MIXED)
+            return Seen(name, found, size, warnings, unseen=unseen, plain=plain)
         seen = Seen(name, formats.ARCHIVE, size)
         if depth >= _DEEPEST:
             return self.shut(seen, f"archives in archives, more than {_DEEPEST} deep")
@@ -197,7 +230,7 @@ class _Look:
             seen.format = formats.OPAQUE
         elif seen.format is formats.NPZ and seen.suspect:
             seen.format = formats.NPZ_OBJECTS
-        return seen
+        return settle(seen)
 
     def shut(self, seen: Seen, why: str) -> Seen:
         """Say that something cannot be looked into."""
@@ -260,9 +293,17 @@ class _Look:
             return
         with zipfile.ZipFile(cast(BinaryIO, _View(at, size))) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
+            gaps = zips.gaps(at, archive.infolist(), archive.start_dir)
         names = [info.filename for info in members]
         seen.format = formats.detect_zip(names)
         self.names(seen, names)
+        if gaps is None and not (seen.format.runs_code and seen.format.certain):
+            self.shut(seen, "members that lie in one another: not looked into")
+            return
+        # What stands before a zip is told by who looks at the file as a whole, unless it looks like a zip.
+        hidden = [gap for gap in gaps or [] if gap[0] or at(0, 2) == b"PK"]
+        if hidden and not (seen.format.runs_code and seen.format.certain):
+            self.shut(seen, f"bytes at {hidden[0][0]:,} that belong to none of its members")
         if any(i.file_size > max(100 << 20, 500 * i.compress_size) for i in members):
             seen.warnings.append("a member unpacks to more than 500 times its size: a zip bomb")
         if len(names) > _MOST_MEMBERS and not seen.format.runs_code:
@@ -275,10 +316,13 @@ class _Look:
         one = Seen(name, formats.ARCHIVE, info.file_size)
         if info.flag_bits & 1:
             return self.shut(one, "encrypted")
-        local = at(info.header_offset, 30)
+        local = at(info.header_offset, 30 + 0xFFFF)
         if local[:4] != b"PK\3\4":
             return self.shut(one, "damaged: no member where the directory says")
-        start = info.header_offset + 30 + sum(int.from_bytes(local[i : i + 2], "little") for i in (26, 28))
+        length, extra = (int.from_bytes(local[i : i + 2], "little") for i in (26, 28))
+        if local[30 : 30 + length] != zips.written(info):
+            return self.shut(one, "damaged: another name than the directory says")
+        start = info.header_offset + 30 + length + extra
         packed = _part(at, start, info.compress_size)
         if info.compress_type == zipfile.ZIP_STORED:
             return self.look(name, packed, info.file_size, depth + 1)
@@ -330,12 +374,13 @@ class _Look:
 def _two_in_one(first: Seen, second: Seen, what: str) -> Seen:
     """The verdict on a file that is one thing by its first bytes, and another further back."""
     if first.format is formats.UNKNOWN:
+        if second.format.certain and not second.format.runs_code:
+            second.format = formats.unsure(second.format)
         second.warnings.append(f"holds {what}, after other bytes; loaders open it all the same")
         return second
     # TensorFlow Lite appends what belongs to a model, as its labels, as a zip.
-    if (first.format.runs_code and first.format.certain) or (
-        first.format is formats.TFLITE and not second.suspect
-    ):
+    labels = first.format is formats.TFLITE and second.format is formats.ARCHIVE and second.only_data
+    if labels or (first.format.runs_code and first.format.certain):
         return first
     second.path += "!appended"
     first.warnings.append(f"two files in one: {first.format.name}, and {what}")

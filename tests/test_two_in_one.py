@@ -6,6 +6,7 @@ Files of honest libraries keep their verdict.
 from __future__ import annotations
 
 import json
+import pickle
 import pickletools
 import struct
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from gitreg import detection, flavors, formats
 from tests.support import gitreg
-from tests.test_detection import field, npy, put, varint
+from tests.test_detection import COREML, GRAPH, ONNX, SAFETENSORS, field, npy, put, tarred, varint, zipped
 
 CALL = b"cos\nmkdir\n(S'sprung'\ntR."
 NEW_CALL = b"\x80\x04\x8c\x02os\x8c\x05mkdir\x93\x8c\x06sprung\x85R."
@@ -200,3 +201,152 @@ def test_what_libraries_write_is_data_only(what: str, tmp_path: Path) -> None:
     seen = detection.inspect(file)
     assert (seen.risk, seen.warnings) == ("data only", [])
     assert not detection.detect(file).may_run_code
+
+
+# More than one file in a file ----------------------------------------------------------------------------
+
+TORCH = zipped({"a/data.pkl": pickle.dumps(1)})
+ARRAY = zipped({"a.npy": npy(np.zeros(3))})
+GGUF = b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + bytes(80)
+TFLITE = struct.pack("<I", 28) + b"TFL3" + bytes(92)
+
+
+def _with_a_gap() -> bytes:
+    first = zipped({"a.npy": npy(np.zeros(3)), "b/data.pkl": pickle.dumps(1)})
+    place = first.index(b"PK\1\2")
+    second = first.index(b"PK\1\2", place + 4)
+    end = first[-22:-14] + struct.pack("<HHII", 1, 1, second - place, place) + bytes(2)
+    return first[:second] + end
+
+
+def _zip_that_is_a_tar() -> bytes:
+    array = npy(np.zeros(3))
+    inner = tarred({"m.pkl": pickle.dumps(1)})
+    head = bytearray(zipped({"a.npy": array})[:35].ljust(512, b"\0"))
+    head[28:30] = struct.pack("<H", 512 + 1024 - 35)
+    head[100:148] = b"0000644\0" + b"0000000\0" * 2 + b"00000000000\0" * 2
+    head[156:157] = b"0"
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    body = bytes(head) + inner[:1024] + array
+    plain = zipped({"a.npy": array})
+    central = plain[plain.index(b"PK\1\2") : -22]
+    return body + central + plain[-22:-6] + struct.pack("<IH", len(body), 0)
+
+
+ZIPS = {
+    "a zip before a zip": TORCH + ARRAY,
+    "a zip before an empty zip": TORCH + zipped({}),
+    "an empty zip before a zip": zipped({}) + ARRAY,
+    "a member that the directory leaves out": _with_a_gap(),
+    "a zip whose extra field is a tar": _zip_that_is_a_tar(),
+    "a member of another name": ARRAY.replace(b"a.npy", b"b.pkl", 1),
+    "a zip and a mark of an end": GGUF + TORCH + b"PK\5\6",
+    "a zip and a mark of an end in its comment": GGUF + TORCH[:-2] + b"\4\0PK\5\6",
+    "a zip and many marks": GGUF + TORCH + b"PK\5\6" * 500,
+    "a zip of code behind tflite": TFLITE + zipped({"labels.txt": b"cat", "evil.py": b"import os"}),
+    "a zip of a library behind tflite": TFLITE + zipped({"x": b"\x7fELF\2\1\1\0"}),
+    "a zip of a zip behind tflite": TFLITE + zipped({"x": zipped({"a": b"\1"})}),
+    "a script before an array": b"#!/bin/sh\nexit\n" + ARRAY,
+    "onnx of very many fields": field(1, 9) + field(7, GRAPH) + field(14, b"") * 300_100 + NEW_CALL,
+}
+
+
+@pytest.mark.parametrize("what", ZIPS)
+def test_two_files_in_one_are_not_data_only(what: str, tmp_path: Path) -> None:
+    file = put(tmp_path / "m", ZIPS[what])
+    assert detection.inspect(file).runs_code and detection.detect(file).may_run_code
+
+
+def test_onnx_of_many_fields_is_read_to_its_end(tmp_path: Path) -> None:
+    many = field(1, 9) + field(7, GRAPH) + field(8, field(2, 17)) + field(14, b"") * 2_500
+    assert detection.inspect(put(tmp_path / "m", many)).risk == "data only"
+    assert detection.inspect(put(tmp_path / "m", many + NEW_CALL)).runs_code
+
+
+# What cannot be told, inside of what is data ----------------------------------------------------------------
+
+JAR = zipped({"A.class": b"\xca\xfe\xba\xbe"})
+HELD: dict[str, dict[str, bytes]] = {
+    "onnx and a hook": {"model.onnx": ONNX, "hook.py": b"import os"},
+    "onnx and a library": {"model.onnx": ONNX, "lib/ops.so": b"\x7fELF\2\1\1\0"},
+    "onnx and a script without an ending": {"model.onnx": ONNX, "setup": b"#!/bin/sh\nrm -r x\n"},
+    "onnx and objects in YAML": {"model.onnx": ONNX, "c.yaml": b"a: !!python/object/apply:os.system [x]"},
+    "transformers and code": {
+        "config.json": b"{}",
+        "m.safetensors": SAFETENSORS,
+        "modeling_x.py": b"import os",
+    },
+    "transformers and a jar": {"config.json": b"{}", "m.safetensors": SAFETENSORS, "x/a.jar": JAR},
+    "transformers and bytes": {"config.json": b"{}", "m.safetensors": SAFETENSORS, "w.bin": b"\1\2\3" * 9},
+    "core ml and code": {"Manifest.json": b"{}", "Data/m.mlmodel": COREML, "Data/x/evil.py": b"import os"},
+    "core ml and a pickle": {"Manifest.json": b"{}", "Data/m.mlmodel": COREML, "Data/x": pickle.dumps(1)},
+    "mleap and a jar": {"bundle.json": b"{}", "root/model.json": b"{}", "root/evil.jar": JAR},
+}
+TOLD: dict[str, dict[str, bytes]] = {
+    "onnx": {"model.onnx": ONNX, "README.md": b"# A model\n", "LICENSE": "© MIT".encode(), ".gitkeep": b""},
+    "transformers": {
+        "config.json": b'{"model_type": "bert"}',
+        "model.safetensors": SAFETENSORS,
+        "vocab.txt": b"cat\ncow\ndog\n",
+        "merges.txt": "#version: 0.2\nĠ t\n".encode(),
+        "tokenizer.json": b'{"version": "1.0"}',
+        "tokenizer.model": b"".join(
+            field(1, field(1, text) + b"\x15" + struct.pack("<f", -1.5) + field(3, 2))
+            for text in (b"<unk>", b"a")
+        )
+        + field(2, field(3, 1)),
+        ".gitattributes": b"*.safetensors filter=lfs\n",
+        "chat_template.jinja": b"{% for m in messages %}{{ m }}{% endfor %}",
+        "figures/loss.png": b"\x89PNG\r\n\x1a\n" + bytes(40),
+        "figures/a.jpg": b"\xff\xd8\xff\xe0" + bytes(40),
+    },
+    "coreml": {
+        "Manifest.json": b"{}",
+        "Data/com.apple.CoreML/model.mlmodel": COREML,
+        "Data/com.apple.CoreML/weights/weight.bin": struct.pack("<II", 1, 2)
+        + bytes(56)
+        + b"\xef\xbe\xad\xde"
+        + bytes(60),
+    },
+    "mleap": {"bundle.json": b"{}", "root/model.json": b"{}", "root/node.json": b"{}"},
+}
+
+
+def _folder(files: dict[str, bytes], at: Path) -> Path:
+    for name, data in files.items():
+        put(at / name, data)
+    return at
+
+
+@pytest.mark.parametrize("what", HELD)
+def test_what_cannot_be_told_counts_wherever_it_lies(what: str, tmp_path: Path) -> None:
+    at = _folder(HELD[what], tmp_path / "f")
+    seen = detection.inspect(at)
+    assert seen.runs_code and detection.detect(at).may_run_code
+    assert seen.format.key == detection.detect(at).key
+    assert any(one.warnings or one.runs_code for one in seen.all())
+    assert gitreg("inspect", "f", "--fail-on-code", cwd=tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize("what", TOLD)
+def test_texts_and_pictures_beside_a_model_are_no_code(what: str, tmp_path: Path) -> None:
+    at = _folder(TOLD[what], tmp_path / "f")
+    seen = detection.inspect(at)
+    assert (seen.format.key, seen.risk) == (what, "data only")
+    assert detection.detect(at) is seen.format and not seen.format.may_run_code
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"schema.json": b"{}", "evil.py": b"import os"},
+        {"schema.json": b"{}", "x.so": b"\x7fELF\2\1\1\0"},
+        {"bundle.json": b"{}", "root/evil.jar": JAR},
+        {"a.npy": npy(np.zeros(2)), "b.npy": b"\1\2\3"},
+        {"schema.json": b"{}", "m.pkl": pickle.dumps(1)},
+    ],
+)
+def test_what_cannot_be_told_counts_in_archives_of_data(members: dict[str, bytes], tmp_path: Path) -> None:
+    file = put(tmp_path / "m", zipped(members))
+    assert detection.inspect(file).runs_code and detection.detect(file).may_run_code
