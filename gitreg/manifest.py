@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 REGISTRY_FILE = "registry.yaml"
+_MOST_ROOTS = 100
 _SIZE = "{size:,} bytes; a YAML file of a registry has at most {most:,}"
 
 
@@ -81,12 +82,24 @@ def _validator(kind: str) -> Validator:
         if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", wanted), value):
             yield ValidationError(f"{value!r} does not match {wanted!r}")
 
+    def unique(_: Any, wanted: bool, value: Any, __: Any) -> Any:
+        # The library compares each with each where they cannot be sorted.
+        if wanted and isinstance(value, list) and len({*map(_in_one_way, value)}) < len(value):
+            yield ValidationError(f"{value!r} has non-unique elements")
+
     schema = json.loads((schema_folder() / f"{kind}.schema.json").read_text())
     definitions = schema.pop("$defs", {})
-    validator: Validator = extend(Draft202012Validator, {"pattern": pattern})(  # type: ignore[no-untyped-call]
-        _inlined(schema, definitions)
-    )
+    validator: Validator = extend(  # type: ignore[no-untyped-call]
+        Draft202012Validator, {"pattern": pattern, "uniqueItems": unique}
+    )(_inlined(schema, definitions))
     return validator
+
+
+def _in_one_way(value: Any) -> str:
+    """A value as a text that equal ones share: to JSON Schema, 1.0 is 1."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, sort_keys=True)
 
 
 def validator(kind: str) -> Validator:
@@ -312,7 +325,8 @@ def named_paths(said: Mapping[str, Any]) -> Iterator[tuple[DocumentPath, str]]:
         ((name,), said.get(name))
         for name in ("code", "artifact", "sample_data", "requirements", "params", "metrics", "card")
     ]
-    candidates += [(("code", i), one) for i, one in enumerate(code if isinstance(code, list) else ())]
+    roots = code[:_MOST_ROOTS] if isinstance(code, list) else ()  # the schema refuses more
+    candidates += [(("code", i), one) for i, one in enumerate(roots)]
     if isinstance(said.get("artifact"), Mapping):
         candidates.append((("artifact", "path"), said["artifact"].get("path")))
     if isinstance(said.get("serving"), Mapping):

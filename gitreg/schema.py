@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
     Sample = dict[str, Array]
 
+# More names that a schema does not have are not told one by one.
+_MOST_UNKNOWN = 1000
+
 
 def schema_mistakes(schema: ModelSchema) -> list[str]:
     """Everything that makes a schema unfit for packaging."""
@@ -89,6 +92,8 @@ def read_sample(schema: ModelSchema, said: Any, custom: bool) -> tuple[Sample, l
     """
     if not isinstance(said, Mapping):
         return {}, [("", f"expected a mapping of input name to array, got {type(said).__name__}")]
+    if len(said) > len(schema.input_schema) + _MOST_UNKNOWN:
+        return {}, [("", f"has {len(said):,} inputs; the schema has {len(schema.input_schema):,}")]
     meant = aliases(schema, said)
     said = {meant.get(name, name): value for name, value in said.items()}
     known = {item.name for item in schema.input_schema}

@@ -8,7 +8,7 @@ names without a prefix may be; those with another prefix never are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from gitreg.names import TagName, parse_tag, prefix_mistake
@@ -18,6 +18,7 @@ _LIKE = re.compile(r"(?:([^@#=]*)=)?[^@#]*[@#]")
 # One per model, moved with every push of its tags: two pushes at once cannot both succeed, though the
 # names of their tags differ. It can be deleted at any time.
 GUARD = "refs/gitreg/models/"
+_MOST_PATTERNS = 1000
 # A folder with a slash would be a folder of references where a model of its first name has its own.
 _DEEP_GUARD = "refs/gitreg/registries/"
 
@@ -51,12 +52,27 @@ class Space(NamedTuple):
         named = bool(self.folder) and prefix_mistake(self.folder) is None
         return [model, f"{self.folder}={model}"] if named else [model]
 
-    def patterns(self, models: Iterable[str] | None = None) -> list[str]:
-        """Patterns of full reference names for Git: all tags, or all that those of some models may be."""
-        if models is None:
+    def patterns(self, models: Collection[str] | None = None) -> list[str]:
+        """Patterns of full reference names for Git: all tags, or all that those of some models may be.
+
+        Of many models all tags are, as a command line holds no more: `chooser` tells theirs.
+        """
+        if models is None or len(models) > _MOST_PATTERNS:
             return ["refs/tags/"]
         starts = [start for model in models for start in self.artifacts(model)]
         return [f"refs/tags/{start}{sign}*" for start in starts for sign in "@#"]
+
+    def chooser(self, models: Collection[str] | None) -> Callable[[str], bool] | None:
+        """Whether the name of a tag is one of some models'; None where `patterns` are of them alone."""
+        if models is None or len(models) <= _MOST_PATTERNS:
+            return None
+        starts = {start for model in models for start in self.artifacts(model)}
+
+        def chosen(name: str) -> bool:
+            found = _LIKE.match(name)
+            return found is not None and found[0][:-1] in starts
+
+        return chosen
 
     def guard(self, model: str) -> str:
         """The reference that is moved with every push of a model's tags."""

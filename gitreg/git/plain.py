@@ -80,8 +80,13 @@ def tags(root: Path, models: Iterable[str] | None = None, space: Space | None = 
         models: only the tags of these.
         space: the names that their tags may have.
     """
-    patterns = (space or Space()).patterns(models)
-    return tags_by(root, patterns) if patterns else b""
+    asked, names = models if models is None else [*models], space or Space()
+    patterns, chosen = names.patterns(asked), names.chooser(asked)
+    raw = tags_by(root, patterns) if patterns else b""
+    if not chosen:
+        return raw
+    named = raw.splitlines(keepends=True)
+    return b"".join(line for line in named if chosen(os.fsdecode(line[:-1].partition(b" ")[2])))
 
 
 def tags_by(root: Path, patterns: Sequence[str]) -> bytes:

@@ -41,9 +41,14 @@ def tags(
 
 def listed(root: Path, models: Iterable[str] | None = None, space: Space = _OWN) -> Iterator[str]:
     """A line for each tag of the repository, or of some models, sorted by name; for `read`."""
-    patterns = space.patterns(models)
-    if not patterns:
-        return
+    asked = models if models is None else [*models]
+    patterns, chosen = space.patterns(asked), space.chooser(asked)
+    for line in _lines(root, patterns) if patterns else ():
+        if chosen is None or chosen(line.partition("\0")[0]):
+            yield line
+
+
+def _lines(root: Path, patterns: Sequence[str]) -> Iterator[str]:
     last = None
     try:
         for line in plain.lines(root, ["for-each-ref", f"--format={_FORMAT}", *patterns]):
