@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import reprlib
 import sys
 from collections import Counter
@@ -27,6 +28,7 @@ _MAX_SAMPLES = 64 << 20
 MOST_SAMPLES, MOST_VALUES = 10_000, 1 << 20
 _ENDINGS = (".json", ".yaml", ".yml", ".npz")
 _MOST_PROBLEMS = 100
+_DOTTED = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){40}""")
 
 
 def read_values(file: Path, name: str, root: Path | None = None, finite: bool = False) -> Mapping[str, Any]:
@@ -133,6 +135,8 @@ def _toml(raw: bytes, name: str, finite: bool) -> Any:
     else:
         import tomli as tomllib
     text = raw.decode()
+    if _DOTTED.search(text):  # the parser takes quadratic time for these
+        raise ValueError("a dotted key of more than 40 parts")
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError:

@@ -66,6 +66,18 @@ def test_a_key_that_stands_twice_among_many(tmp_path: Path) -> None:
         read_values(tmp_path / "metrics.json", "metrics.json", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "text", ["a." * 400_000 + "a = 1", "[" + "a . " * 200_000 + "a]", "a" * 900_000 + " = 1"]
+)
+def test_toml_of_long_keys(text: str, tmp_path: Path) -> None:
+    (tmp_path / "metrics.toml").write_text(text)
+    if "." not in text:
+        assert read_values(tmp_path / "metrics.toml", "metrics.toml", tmp_path)
+        return
+    with pytest.raises(InvalidFiles, match="a dotted key of more than 40 parts"):
+        read_values(tmp_path / "metrics.toml", "metrics.toml", tmp_path)
+
+
 def told(**changes: Any) -> list[str]:
     """The problems of a manifest, on its own."""
     raw = json.dumps({**ADDER_MANIFEST, **changes}).encode()
