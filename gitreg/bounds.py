@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitreg import numerals
-from gitreg.documents import MAX_DEPTH, Document, Path
+from gitreg.documents import MAX_DEPTH, Document, Path, dotted
 from gitreg.errors import Problem
+
+_SPELLED = re.compile(r"\s*[-+]?(?:[0-9][0-9_,]*\.?[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\s*%?\s*\Z")
+_MOST_SPELLED = 20
 
 
 def not_finite(document: Document, keys: Sequence[str] | None = None) -> list[Problem]:
@@ -54,6 +58,19 @@ def _path(link: Any) -> Path:
         link, part = link
         parts.append(part)
     return tuple(reversed(parts))
+
+
+def spelled(file: str, values: Mapping[str, Any]) -> list[Problem]:
+    """A warning for each metric that is a text which a person reads as a number."""
+    found = []
+    todo: list[tuple[Any, Any]] = [((None, key), one) for key, one in values.items()]
+    for link, value in todo:
+        if isinstance(value, Mapping):
+            todo += [((link, key), one) for key, one in value.items()]
+        elif isinstance(value, str) and len(value) <= numerals.MOST_DIGITS and _SPELLED.match(value):
+            why = f"the text {value!r} is no number, so no metric; write it without quotes, `_`, `,` or %"
+            found.append(Problem(file, 0, 0, dotted(_path(link)), why, "warning"))
+    return found[:_MOST_SPELLED]
 
 
 def is_deep(data: Any, most: int = MAX_DEPTH) -> bool:

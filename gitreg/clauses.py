@@ -14,7 +14,7 @@ from gitreg.errors import Problem
 def mistakes(document: Document) -> list[Problem]:
     """What is wrong with a manifest that its JSON Schema accepts."""
     said = document.data
-    numbers = not_finite(document, ("metrics", "params"))
+    numbers = not_finite(document)
     return [*_unclear_artifact(document, said.get("artifact")), *_misplaced(document, said), *numbers]
 
 

@@ -12,6 +12,8 @@ from gitreg.model import ModelSchema
 CUSTOM_PYTHON = "custom-python"
 DEFAULT_BATCH = 256
 DEFAULT_TIMEOUT = 120.0
+# What the system waits for at once: it counts milliseconds in 31 bits.
+MOST_SECONDS = 2_000_000
 
 
 class Named(NamedTuple):

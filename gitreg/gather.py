@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitreg import documents, flavors, fragment, git, memo, patterns, references, requirements, treefiles
+from gitreg.bounds import spelled
 from gitreg.datafiles import read_samples, read_text, read_values
 from gitreg.declared import Artifact, Manifest, Named
 from gitreg.errors import InvalidFiles, Problem, Refused
@@ -219,9 +220,8 @@ class _Gatherer:
         for name in ("params", "metrics"):
             self.values(name)
         self.lineage()
-        for path in (self.manifest.card,):
-            if path:
-                self.look(path)
+        if self.manifest.card:
+            self.look(self.manifest.card)
 
     def problem(self, path: documents.Path, message: str, level: str = "error") -> None:
         self.gathered.problems.append(self.document.problem(path, message, level))
@@ -443,6 +443,7 @@ class _Gatherer:
         if not isinstance(path, str) or any(p.path == name for p in self.gathered.problems):
             return
         try:
-            read_values(self.look(path), path, self.root, finite=True)
+            values = read_values(self.look(path), path, self.root, finite=True)
+            self.gathered.problems += spelled(path, values) if name == "metrics" else []
         except InvalidFiles as invalid:
             self.gathered.problems.extend(invalid.problems)

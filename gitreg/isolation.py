@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import math
 import os
 import shutil
 import signal
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gitreg import environment, folders
-from gitreg.declared import DEFAULT_TIMEOUT
+from gitreg.declared import DEFAULT_TIMEOUT, MOST_SECONDS
 from gitreg.errors import NoSandbox, Outside, Usage
 from gitreg.tasks import USER_MODEL, Block, Call, Outcome, Task
 
@@ -109,8 +108,8 @@ def environment_timeout() -> float | None:
         seconds = float(text) if text else None
     except ValueError:
         seconds = -1.0
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise Usage(f"GITREG_TIMEOUT is {text!r}; a positive number of seconds is expected")
+    if seconds is not None and not 0 < seconds <= MOST_SECONDS:
+        raise Usage(f"GITREG_TIMEOUT is {text!r}; a number of seconds up to {MOST_SECONDS:,} is expected")
     return seconds
 
 

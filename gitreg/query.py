@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from gitreg import fields, values
+from gitreg import fields, numerals, values
 from gitreg.errors import Usage
 from gitreg.fields import Field
 
@@ -263,7 +263,10 @@ class _Reader:
         if token.kind in ("text", "quoted") and token.text[0] != "`":
             return token.value
         if token.kind == "number":
-            plain = re.fullmatch(r"[-+]?[0-9]{1,400}", token.text)
+            if mistake := numerals.mistake(token.text):
+                self.next -= 1
+                self.fail(mistake)
+            plain = re.fullmatch(r"[-+]?[0-9]+", token.text)
             return int(token.text) if plain else float(token.text)
         if token.text in ("TRUE", "FALSE") and token.kind == "keyword":
             return token.text == "TRUE"

@@ -14,12 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pandas
 import pytest
 
-from gitreg import columns, datafiles, elements, heldout, inputs, npz, numerals
-from gitreg.errors import InvalidFiles, Refused
+from gitreg import columns, datafiles, declared, elements, heldout, inputs, isolation, npz, numerals, query
+from gitreg.cli import gitreg as group
+from gitreg.cli import output
+from gitreg.errors import InvalidFiles, Refused, Usage
 from gitreg.model import DataType, ModelSchema, ModelSchemaItem
 from gitreg.schema import infer_schema
 from tests.support import Workshop, gitreg, run
@@ -129,6 +132,8 @@ def test_numbers_in_manifests_gates_and_samples_have_bounds_too(workshop: Worksh
         "metrics": f'{{"a": {LONG}}}',
         "params": '{"a": .nan}',
         "batching": f'{{"max_batch_size": {LONG}}}',
+        "tags": '{"a": .nan}',
+        "release": '{"tags": {"a": -.INF}}',
     }.items():
         manifest.write_text(said.rstrip().removesuffix("}") + f', "{key}": {value}}}\n')
         done = workshop.gitreg("check")
@@ -143,6 +148,10 @@ def test_numbers_in_manifests_gates_and_samples_have_bounds_too(workshop: Worksh
         assert code == 0 or "models/adder/samples.json:1:" in done.stderr
     file = workshop.root / "registry.yaml"
     text = file.read_text()
+    for gate in (f"soak: {'9' * 500}d", f"soak: {'0' * 10}d", f"metric: a, max_drop: {LONG}"):
+        file.write_text(text.replace("staging: {}", f"staging: {{gates: [{{{gate}}}]}}"))
+        done = workshop.gitreg("check")
+        assert done.returncode == 1 and "registry.yaml:" in done.stderr, (gate, done.stderr)
     for number in (LONG, ".nan", "-.inf", "1e999"):
         file.write_text(text.replace("staging: {}", f"staging: {{gates: [{{metric: a, min: {number}}}]}}"))
         done = workshop.gitreg("check")
@@ -259,6 +268,50 @@ def test_problems_of_one_file_are_a_hundred_at_most(tmp_path: Path) -> None:
         datafiles.read_values(tmp_path / "m.json", "m.json", finite=True)
     assert len(caught.value.problems) == 101
     assert "more such numbers; the first 100 are listed" in str(caught.value.problems[-1])
+
+
+def test_a_metric_that_is_a_text_is_warned_of(workshop: Workshop) -> None:
+    values = {
+        "auc": "0.95",
+        "f1": {"a": "1_000", "b": "95 %", "c": "1e-3"},
+        "name": "v2",
+        "day": "2026-12-01",
+        "n": 1,
+    }
+    (workshop.adder / "metrics.json").write_text(json.dumps(values))
+    workshop.manifest(metrics="metrics.json")
+    done = workshop.gitreg("check")
+    assert done.returncode == 0 and "4 warnings" in done.stdout + done.stderr, done.stderr
+    for name, text in {"auc": "0.95", "f1.a": "1_000", "f1.b": "95 %", "f1.c": "1e-3"}.items():
+        assert f"metrics.json: warning: {name}: the text '{text}' is no number" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 500, "1e-400", "0." + "1" * 65])
+def test_a_filter_with_a_number_that_is_too_much_is_refused_at_its_place(number: str) -> None:
+    for text in (f"metrics.mae < {number}", f"metrics.mae IN ({number})"):
+        with pytest.raises(Usage, match=rf"column {text.index(number) + 1}: "):
+            query.parse(text)
+    assert query.parse(f"metrics.mae < {'9' * 64}").test({"metrics.mae": 1.5})
+    assert not query.parse("metrics.mae > 0e-999").test({"metrics.mae": -1.5})
+
+
+def test_seconds_are_a_number_of_which_a_system_can_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert output.Seconds().max == declared.MOST_SECONDS
+    for text in ("nan", "inf", "1e400", "0", "-1", "2000001", "99999999999999999"):
+        with pytest.raises(click.BadParameter):
+            output.Seconds().convert(text, None, None)
+        monkeypatch.setenv("GITREG_TIMEOUT", text)
+        with pytest.raises(Usage, match="GITREG_TIMEOUT is"):
+            isolation.environment_timeout()
+    assert output.Seconds().convert("2e6", None, None) == 2e6
+    todo: list[click.Command] = [group]
+    for command in todo:
+        todo += command.commands.values() if isinstance(command, click.Group) else []
+        for option in command.params:
+            assert not isinstance(option.type, click.FloatRange) or isinstance(option.type, output.Finite)
+            assert option.type is not click.FLOAT and (
+                "timeout" not in (option.name or "") or isinstance(option.type, output.Seconds)
+            ), (command.name, option.name)
 
 
 # Whole numbers and floats -------------------------------------------------------------------------

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     "--rtol",
     default=1e-4,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=output.Finite(min=0),
     help="Relative tolerance of floats.",
 )
 @click.option(
     "--atol",
     default=1e-5,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=output.Finite(min=0),
     help="Absolute tolerance of floats.",
 )
 @click.option(
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=output.Seconds(),
     metavar="SECONDS",
     help="How long converting may take.",
 )

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--write", is_flag=True, help="Write the metrics into the manifest's metrics, to be committed.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=output.Seconds(),
     metavar="SECONDS",
     help="How long the model, and each function, may run.",
 )

@@ -22,7 +22,7 @@ from gitreg.cli import output
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=output.Seconds(),
     metavar="SECONDS",
     help="How long the model may run its test.",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,23 @@ T = TypeVar("T")
 
 # Where a command's context keeps what `--pass-env` says.
 _PASSED = "gitreg.pass_env"
+
+
+class Finite(click.FloatRange):
+    """A number in a range that is finite; click lets NaN and infinity pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+class Seconds(Finite):
+    """A number of seconds, for which a system can wait."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True, max=2_000_000)  # declared.MOST_SECONDS, without its import
 
 
 def in_folder(function: F) -> F:

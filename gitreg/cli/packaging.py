@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT = click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=output.Seconds(),
     metavar="SECONDS",
     help="How long each model may run.",
 )

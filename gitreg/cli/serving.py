@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections import Counter
@@ -22,16 +21,6 @@ if TYPE_CHECKING:
 
 DEATHS, WITHIN = 3, 60.0  # so many ended processes of models in so many seconds are too many
 MANY, FEW = 20, 3  # findings of one kind that are listed one by one, and how many of more than that
-
-
-class _Seconds(click.FloatRange):
-    """A number of seconds, which is finite."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        seconds = float(super().convert(value, param, ctx))
-        if not math.isfinite(seconds):
-            self.fail(f"{value!r} is no number of seconds.", param, ctx)
-        return seconds
 
 
 @click.command()
@@ -54,7 +43,7 @@ class _Seconds(click.FloatRange):
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=output.Seconds(),
     metavar="SECONDS",
     help="How long each model may run its test.",
 )
@@ -62,7 +51,7 @@ class _Seconds(click.FloatRange):
     "--ready-timeout",
     default=300.0,
     show_default=True,
-    type=_Seconds(min=0, min_open=True),
+    type=output.Seconds(),
     metavar="SECONDS",
     help="How long Triton may take until it has loaded all models.",
 )

@@ -78,7 +78,7 @@ def _short(value: Any) -> str:
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=output.Seconds(),
     metavar="SECONDS",
     help="How long the pipeline may run.",
 )
