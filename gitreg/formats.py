@@ -18,6 +18,7 @@ from gitreg.protobufs import At
 HEAD = 64 << 10
 _MOST_HEADER = 100 << 20
 _READ_HEADER = 8 << 20
+_MOST_PROLOGUE = 100
 # No file is larger; what a header promises may be a number of thousands of digits.
 _MOST_PROMISED = 1 << 64
 
@@ -345,6 +346,8 @@ def _xgboost_header(at: At, size: int, head: bytes) -> _Judged | None:
 
 
 def _pmml(at: At, size: int, head: bytes) -> _Judged | None:
+    if not head.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"<"):
+        return None
     code = "utf-8"
     for start, encoding in ((b"\xff\xfe", "utf-16-le"), (b"<\0", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
         code = encoding if head.startswith(start) else code
@@ -353,9 +356,16 @@ def _pmml(at: At, size: int, head: bytes) -> _Judged | None:
     if not text.startswith("<"):
         return None
     # One after another, and never by one pattern: a stranger's text must not make it slow.
-    while opening := re.match(r"\s*(<!--|<\?|<!)", text):
-        text = text.partition({"<!--": "-->", "<?": "?>", "<!": ">"}[opening[1]])[2]
-    if not re.match(r"\s*<(\w{1,40}:)?PMML[\s>]", text):
+    place, opening = 0, re.compile(r"\s*(<!--|<\?|<!)")
+    for _ in range(_MOST_PROLOGUE):
+        found = opening.match(text, place)
+        if not found:
+            break
+        ending = {"<!--": "-->", "<?": "?>", "<!": ">"}[found[1]]
+        place = text.find(ending, found.end()) + len(ending)
+        if place < found.end():
+            return None
+    if not re.compile(r"\s*<(\w{1,40}:)?PMML[\s>]").match(text, place):
         return None
     return PMML, _ends(at, size, b"\0?".join(re.escape(c.encode()) for c in "PMML>"))
 

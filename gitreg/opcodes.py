@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gitreg.protobufs import At, windowed
 
-_MOST_OPCODES, _LONGEST_LINE, _LONGEST_NAME = 200, 64 << 10, 4096
+_MOST_OPCODES, _LONGEST_LINE, _LONGEST_NAME = 100, 64 << 10, 4096
 _CALLS = {"REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"}
 _IMPORTS = {"GLOBAL", "INST", "STACK_GLOBAL"}  # of the extensions Python has none
 _NUMBER = rb"\s*[-+]?(0[xXoObB]_?)?[0-9a-fA-F_]+[lL]?\s*"

@@ -25,6 +25,7 @@ from gitreg.protobufs import At
 
 _MOST_UNPACKED, _MOST_OF_ONE, _MOST_READ = 1 << 20, 64 << 10, 1 << 20
 _MOST_MEMBERS, _DEEPEST = 10_000, 3
+_BLOCK_COSTS = 200  # a block of bzip2 takes as long as so many members
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _BROKEN = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, EOFError, OSError,
@@ -179,6 +180,14 @@ class _Look:
 
     def __init__(self) -> None:
         self.left = _MOST_UNPACKED
+        self.members = _MOST_MEMBERS  # of all archives in it, however they are nested
+
+    def member_left(self, seen: Seen) -> bool:
+        """Whether one more member may be looked at; if not, says so."""
+        self.members -= 1
+        if self.members < 0:
+            self.shut(seen, f"only its first {_MOST_MEMBERS:,} members were looked into")
+        return self.members >= 0
 
     def look(self, name: str, at: At, size: int, depth: int = 0) -> Seen:
         """What is behind `at`."""
@@ -251,6 +260,7 @@ class _Look:
             made = zlib.decompressobj
         elif head[:3] == b"BZh":
             made, head = bz2.BZ2Decompressor, at(0, _MOST_READ)  # nothing comes out before a whole block
+            self.members -= _BLOCK_COSTS
         elif head[:6] == b"\xfd7zXZ\0" or head[:3] == b"\x5d\0\0":
             made = lambda: lzma.LZMADecompressor(memlimit=256 << 20)  # noqa: E731
         if made is None:
@@ -306,9 +316,9 @@ class _Look:
             self.shut(seen, f"bytes at {hidden[0][0]:,} that belong to none of its members")
         if any(i.file_size > max(100 << 20, 500 * i.compress_size) for i in members):
             seen.warnings.append("a member unpacks to more than 500 times its size: a zip bomb")
-        if len(names) > _MOST_MEMBERS and not seen.format.runs_code:
-            self.shut(seen, f"only its first {_MOST_MEMBERS:,} members were looked into")
-        for info in members[:_MOST_MEMBERS] if not seen.format.runs_code else []:
+        for info in members if not seen.format.runs_code else []:
+            if not self.member_left(seen):
+                return
             keep(seen, self.member(f"{seen.path}!{info.filename}", info, at, depth))
 
     def member(self, name: str, info: zipfile.ZipInfo, at: At, depth: int) -> Seen:
@@ -329,6 +339,7 @@ class _Look:
         if info.compress_type not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2):
             return self.shut(one, f"compressed in a way that is not looked into ({info.compress_type})")
         deflated = info.compress_type == zipfile.ZIP_DEFLATED
+        self.members -= 0 if deflated else _BLOCK_COSTS
         machine = zlib.decompressobj(-15) if deflated else bz2.BZ2Decompressor()
         try:
             data, _ = self.unpack(machine, packed(0, _MOST_OF_ONE), 1024)
@@ -345,13 +356,10 @@ class _Look:
 
     def tar(self, seen: Seen, at: At, size: int, depth: int) -> None:
         """Judge a tar by its headers and the heads of its members."""
-        count = 0
         with tarfile.open(fileobj=cast(BinaryIO, _View(at, size)), mode="r:") as archive:
             while (info := archive.next()) is not None:
                 cast(Any, archive).members.clear()  # or it keeps them all
-                count += 1
-                if count > _MOST_MEMBERS:
-                    self.shut(seen, f"only its first {_MOST_MEMBERS:,} members were looked into")
+                if not self.member_left(seen):
                     return
                 self.names(seen, [info.name, *([info.linkname] if info.issym() or info.islnk() else [])])
                 label = f"{seen.path}!{info.name}"

@@ -5,10 +5,12 @@ Files of honest libraries keep their verdict.
 
 from __future__ import annotations
 
+import bz2
 import json
 import pickle
 import pickletools
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -350,3 +352,39 @@ def test_texts_and_pictures_beside_a_model_are_no_code(what: str, tmp_path: Path
 def test_what_cannot_be_told_counts_in_archives_of_data(members: dict[str, bytes], tmp_path: Path) -> None:
     file = put(tmp_path / "m", zipped(members))
     assert detection.inspect(file).runs_code and detection.detect(file).may_run_code
+
+
+# Bounds -----------------------------------------------------------------------------------------------------
+
+
+def _overlapping(inner: bytes, count: int) -> bytes:
+    one = zipped({"m": inner})
+    place = one.index(b"PK\1\2", 30 + len(inner))
+    central = one[place:-22] * count
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, count, count, len(central), place, 0)
+    return one[:place] + central + end
+
+
+def _many(inner: bytes, count: int) -> bytes:
+    return zipped({f"{i}": inner for i in range(count)})
+
+
+@pytest.mark.parametrize(
+    ("what", "data"),
+    [
+        ("overlapping, nested", _overlapping(_overlapping(_overlapping(b"\n" * 50, 5_000), 5_000), 5_000)),
+        ("overlapping opcodes", _overlapping(b"N0" * 2_048, 10_000)),
+        ("overlapping markup", _overlapping(b"<!>" * 21_845, 10_000)),
+        ("opcodes", tarred({f"{i}": b"N0" * 256 for i in range(9_500)})),
+        ("markup", tarred({f"{i}": b"<!>" * 170 for i in range(9_500)})),
+        ("many zips of many", _many(_many(b"x", 5_000), 9)),
+        ("marks of ends", _many(b"PK\5\6" * 16_000, 120)),
+        ("bzip2", _many(bz2.compress(bytes(900_000)), 5_000)),
+    ],
+)
+def test_a_small_file_takes_no_long_look(what: str, data: bytes, tmp_path: Path) -> None:
+    file = put(tmp_path / "m", data)
+    assert len(data) < 11 << 20, what
+    before = time.process_time()
+    assert detection.inspect(file).runs_code
+    assert time.process_time() - before < 5
