@@ -1,8 +1,10 @@
 """pip and uv: install requirements into an environment, and say why it failed.
 
 - They see no file of the caller's: they run in an empty folder, and are given a list that gitreg wrote.
-- Wheels alone: no code of what is installed runs. With GITREG_SDISTS=1 sources are built, by their own code.
-- What an operator has configured counts: pip's and uv's variables and files, but for where things go.
+- Wheels alone: no code of what is installed runs, whatever the metadata of a package names; see `piprunner`.
+  With GITREG_SDISTS=1 sources are built, by their own code.
+- What an operator has configured counts: pip's and uv's variables and files, but for where things go. Of
+  other variables they see what they need to reach an index, and no secret.
 """
 
 from __future__ import annotations
@@ -32,7 +34,15 @@ _HARMLESS = re.compile(
     r"ROOT_USER_ACTION|VERBOSE)\Z"
 )
 # What code that builds a package sees besides what a model may see.
-_FOR_BUILDS = re.compile(r"(HOME|TMPDIR|XDG_\w+|CC|CXX|\w+FLAGS|(PIP|UV)_\w+)\Z")
+_FOR_BUILDS = re.compile(r"(HOME|TMPDIR|XDG_\w+|CC|CXX|\w+FLAGS|(PIP|UV)_(?!PUBLISH)\w+)\Z")
+# What pip and uv see besides, where nothing is built: settings, certificates, proxies with their users, and
+# by what a keyring finds its accounts: names of files and services, no secrets.
+_FOR_INSTALLERS = re.compile(
+    r"(HOME|TMPDIR|TMP|TEMP|NETRC|XDG_\w+|(PIP|UV)_(?!PUBLISH)\w+|HTTP_TIMEOUT|(HTTPS?|ALL|FTP)_PROXY|"
+    r"SSL_CLIENT_CERT|OPENSSL_(CONF|MODULES)|KEYRING_PROPERTY_\w+|PYTHON_KEYRING_BACKEND|"
+    r"DBUS_SESSION_BUS_ADDRESS|GOOGLE_APPLICATION_CREDENTIALS|CLOUDSDK_(CONFIG|ACTIVE_CONFIG_NAME)|"
+    r"AWS_(PROFILE|CONFIG_FILE|SHARED_CREDENTIALS_FILE|REGION|DEFAULT_REGION)|AZURE_CONFIG_DIR)\Z"
+)
 # The network, the index or the disk failed: another time it may be otherwise.
 _OUTSIDE = re.compile(
     r"connection broken|Max retries exceeded|ConnectionError|timed out|ReadTimeout|"
@@ -45,10 +55,14 @@ _UNREACHED = re.compile(r"Could not fetch URL (?!.*\b(404|410) Client Error).{1,
 _UNMET = re.compile(
     r"No matching distribution|Could not find a version|ResolutionImpossible|[Cc]onflict|No solution found|"
     r"Requires-Python|unsatisfiable|DO NOT MATCH THE HASHES|[Hh]ash mismatch|require-hashes|inconsistent|"
-    r"not a supported wheel|[Ii]nvalid|\b(404|410)\b|Failed to build|Failed building|subprocess-exited"
+    r"not a supported wheel|[Ii]nvalid|\b(404|410)\b|Failed to build|Failed building|subprocess-exited|"
+    r"Failed to read metadata|BadZipFile|' for wheel|Failed to download and build|"
+    r"[Oo]nly wheels are installed|Building source distributions .{1,200} disabled|as a URL dependency"
 )
-# What the installers begin the lines with that say what is wrong.
-_TELLING = re.compile("(ERROR|WARNING|error|cause|Caused|\u00d7|\u2570)")
+# What the installers begin the lines with that say what is wrong; pip ends in a traceback for some metadata.
+_TELLING = re.compile(
+    r"(ERROR|WARNING|error|cause|Caused|\u00d7|\u2570|pip\._vendor\.[\w.]+: |AssertionError: )"
+)
 _LINES = 12
 
 
@@ -71,31 +85,53 @@ def install(python: str, listed: Path) -> str:
     with folders.temporary() as folder:
         output, log = folder / "printed", folder / "log"
         name, command = _command(python, listed, log)
-        (folder / "empty").mkdir()
-        with open(output, "wb") as stream:
-            process = subprocess.Popen(
-                command,
-                cwd=folder / "empty",
-                env=_variables(),
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        with isolation.ended(process):
-            code = process.wait()
+        code = _run(command, folder, output, _variables())
         if code:
             more = log.read_text("utf-8", "replace") if log.exists() else ""
             raise _why(name, code, output.read_text("utf-8", "replace"), more)
+        if name == "uv":
+            _run(_compile(python), folder, output, environment.allowed(os.environ))
     return name
+
+
+def _run(command: list[str], folder: Path, output: Path, variables: dict[str, str]) -> int:
+    """Run a command in an empty folder; its exit code.
+
+    Args:
+        folder: where that folder is made.
+        output: where what the command prints goes.
+    """
+    (folder / "empty").mkdir(exist_ok=True)
+    with open(output, "wb") as stream:
+        process = subprocess.Popen(
+            command,
+            cwd=folder / "empty",
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    with isolation.ended(process):
+        return process.wait()
+
+
+def _compile(python: str) -> list[str]:
+    """A command that compiles what uv installed: what cannot be compiled stays as it is.
+
+    uv's own `--compile-bytecode` starts the environment's interpreter, which runs the `.pth` files of what
+    has just been installed. This starts gitreg's, which is the same Python, without them.
+    """
+    folder = Path(python).parent.parent / "lib"
+    return [sys.executable, "-I", "-S", "-m", "compileall", "-qq", "-j", "0", str(folder)]
 
 
 def _command(python: str, listed: Path, log: Path) -> tuple[str, list[str]]:
     wheels = [] if takes_sources() else ["--only-binary", ":all:"]
     uv = None if _is_pip_configured() else _uv()
     if uv:
-        how = ["--python", python, "--compile-bytecode", "--color", "never", "--no-progress", *_uv_settings()]
-        return "uv", [uv, "pip", "install", *how, *wheels, "-r", str(listed)]
+        how = ["--python", python, "--color", "never", "--no-progress", *_uv_settings()]
+        return "uv", [uv, "pip", "install", *how, "--no-compile-bytecode", *wheels, "-r", str(listed)]
     pip = next(pips(), None)
     if pip is None:
         raise Refused(
@@ -104,7 +140,9 @@ def _command(python: str, listed: Path, log: Path) -> tuple[str, list[str]]:
         )
     how = ["--log", str(log), "--no-input", "--no-color", "--progress-bar", "off", "--no-user"]
     how += ["--disable-pip-version-check"]
-    return "pip", [*pip, "--python", python, "install", *how, *wheels, "-r", str(listed)]
+    kind = "wheels" if wheels else "sources"
+    runner = [python, "-I", str(Path(__file__).with_name("piprunner.py")), pip, kind]
+    return "pip", [*runner, "install", *how, *wheels, "-r", str(listed)]
 
 
 def _uv() -> str | None:
@@ -123,18 +161,19 @@ def _uv_settings() -> list[str]:
     return ["--no-config"]
 
 
-def pips() -> Iterator[list[str]]:
-    """Commands that run pip: of this Python, or the one that Python itself brings for new environments."""
-    if importlib.util.find_spec("pip"):
+def pips() -> Iterator[str]:
+    """The folder or wheel that pip is in: of this Python, or the one that Python itself brings."""
+    spec = importlib.util.find_spec("pip")
+    if spec and spec.origin:
         from importlib.metadata import version
 
-        if tuple(map(int, re.findall(r"\d+", version("pip"))[:2])) >= (22, 3):  # knows --python
-            yield [sys.executable, "-I", "-m", "pip"]
+        if tuple(map(int, re.findall(r"\d+", version("pip"))[:2])) >= (22, 3):  # runs by any interpreter
+            yield str(Path(spec.origin).parent.parent)
     found = importlib.util.find_spec("ensurepip")
     places = [f"{place}/_bundled" for place in (found.submodule_search_locations or ())] if found else []
     for place in [*places, sysconfig.get_config_var("WHEEL_PKG_DIR") or ""]:
         for wheel in sorted(Path(place).glob("pip-*.whl")) if place else ():
-            yield [sys.executable, "-I", str(wheel / "pip")]
+            yield str(wheel)
 
 
 def _is_pip_configured() -> bool:
@@ -163,14 +202,15 @@ def _site_file() -> str:
 
 
 def _variables() -> dict[str, str]:
-    """What the installer sees of the environment: nothing that brings code in, or sends things elsewhere."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "GIT_", "GITREG_")) and not _ELSEWHERE.match(name)
-    }
-    if takes_sources():
-        kept = environment.allowed(kept) | {name: kept[name] for name in kept if _FOR_BUILDS.match(name)}
+    """What the installer sees of the environment: what a model may see, and what leads to an index."""
+    passed = [
+        name
+        for name in os.environ
+        if not _ELSEWHERE.match(name)
+        and (_FOR_BUILDS.match(name) if takes_sources() else _FOR_INSTALLERS.match(name.upper()))
+    ]
+    kept = environment.allowed(os.environ, passed)
+    kept["_PIP_RUNNING_IN_SUBPROCESS"] = "1"  # or pip would go on by the interpreter that a setting names
     # A file of settings of gitreg's own environment would not be seen: pip runs by the other's interpreter.
     if "PIP_CONFIG_FILE" not in kept and os.path.isfile(_site_file()):
         kept["PIP_CONFIG_FILE"] = _site_file()

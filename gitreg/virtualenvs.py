@@ -188,6 +188,8 @@ class Environments:
             listed = place / "requirements.txt"
             listed.write_text("".join(f"{line}\n" for line in wanted.lines))
             said["by"] = installers.install(said["executable"], listed)
+            if not installers.takes_sources():
+                _refuse_local(said["keep"])
             _need_numpy(said)
             text = json.dumps({**said, "layout": _LAYOUT, "folder": place.name, "requires": wanted.lines})
             folders.replace(home / _COMPLETE, text.encode())
@@ -272,6 +274,28 @@ def _believed(home: Path, digest: str) -> isolation.Python | None:
     if said.get("layout") != _LAYOUT or not inside or not os.access(executable, os.X_OK):
         return None
     return isolation.Python(executable, keep, digest)
+
+
+def _refuse_local(places: Sequence[str]) -> None:
+    """Raise Refused where a package came from a file or folder that the metadata of another one names.
+
+    pip refuses it by itself as gitreg runs it, uv does not. Both write where a package came from:
+    https://packaging.python.org/en/latest/specifications/direct-url/
+    """
+    from importlib.metadata import distributions
+
+    for package in distributions(path=list(places)):
+        text = package.read_text("direct_url.json")
+        if text is None:
+            continue
+        try:
+            address = str(json.loads(text)["url"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            address = ""
+        if not address.startswith(("http://", "https://")):
+            raise Refused(
+                f"only wheels of an index or a web server are installed, and one came from {address!r}"
+            )
 
 
 def _need_numpy(said: dict[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import functools
 import http.server
 import json
 import os
@@ -175,20 +177,185 @@ def test_an_address_is_a_wheel_only_if_pip_takes_it_for_one(name: str, light: Pa
             pass
 
 
-def test_a_wheel_at_an_address_is_installed(light: Path, tmp_path: Path) -> None:
-    wheel(tmp_path / "www", "x", "1.0+local")
-    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), lambda *a: handler(*a, directory=str(tmp_path / "www"))
-    ) as server:
+class Web(http.server.SimpleHTTPRequestHandler):
+    """A web server; `/from/X/to/Y` leads to Y, and `/locked/` wants a password."""
+
+    key = f"Basic {base64.b64encode(b'me:pass').decode()}"
+
+    def do_GET(self) -> None:
+        """Answers a file, a list of files or a redirect."""
+        if self.path.startswith("/from/"):
+            self.send_response(302)
+            self.send_header("Location", f"/{self.path.rpartition('/to/')[2].partition('/as/')[0]}")
+            self.end_headers()
+        elif self.path.startswith("/locked/") and self.headers["Authorization"] != self.key:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.end_headers()
+        else:
+            self.path = self.path.replace("/locked/simple/", "/")
+            super().do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """The address of a web server of the folder `www`."""
+    (tmp_path / "www").mkdir()
+    handler = functools.partial(Web, directory=str(tmp_path / "www"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/x-1.0%2Blocal-py3-none-any.whl"
-        with Environments("own").of("m", [f"x @ {url}"]) as python:
-            said = subprocess.run(
-                [python.executable, "-c", "import x; print(x.VERSION)"], capture_output=True, text=True
-            )
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-    assert said.stdout == "1.0+local\n"
+
+
+def install_by(which: str, house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have uv or a pip install, from a folder alone."""
+    if which == "uv":
+        for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):
+            monkeypatch.delenv(name, raising=False)
+        (tmp_path / "mine.toml").write_text(f'no-index = true\nfind-links = ["{house}"]\n')
+        monkeypatch.setenv("UV_CONFIG_FILE", str(tmp_path / "mine.toml"))
+        monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    elif which == "pip that Python brings":
+        brought = list(installers.pips())[1:]
+        monkeypatch.setattr(installers, "pips", lambda: iter(brought))
+
+
+INSTALLERS = ("pip", "uv", "pip that Python brings")
+
+
+@pytest.mark.parametrize("which", INSTALLERS)
+def test_nothing_is_built_whatever_the_metadata_of_a_wheel_names(
+    which: str, light: Path, web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker, www = tmp_path / "marker", tmp_path / "www"
+    evil = sdist(www, "evil", "1.0", marker)
+    shutil.copy(evil, www / "evil-1.0.tar.whl")
+    shutil.copy(evil, www / "evil-2.0-py3-none-any.whl")
+    source = tmp_path / "source"
+    shutil.unpack_archive(evil, source)
+    run("git", "init", "-q", source / "evil-1.0", cwd=tmp_path)
+    run("git", "add", ".", cwd=source / "evil-1.0")
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    run("git", *who, "commit", "-qm", "x", cwd=source / "evil-1.0")
+    local = wheel(tmp_path / "local", "evil")
+    install_by(which, light, tmp_path, monkeypatch)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    for number, address in enumerate(
+        (
+            f"file://{evil}",
+            f"{web}/evil-1.0.tar.gz",
+            f"{web}/evil-1.0.tar.whl",
+            f"{web}/evil-2.0-py3-none-any.whl",
+            f"{web}/from/evil-1.0-py3-none-any.whl/to/evil-1.0.tar.gz/as/evil-1.0-py3-none-any.whl",
+            f"file://{source}/evil-1.0",
+            f"git+file://{source}/evil-1.0",
+            f"git+{web}/x-1.0-py3-none-any.whl",
+            f"git+file://{source}/evil-1.0/x-1.0-py3-none-any.whl",
+            f"file://{local}",
+        )
+    ):
+        wheel(www, "xb", f"{number}", requires=[f"evil @ {address}"])
+        with pytest.raises(Refused, match="m: its requirements cannot be installed: ") as failed:
+            with Environments("own").of("m", [f"xb @ {web}/xb-{number}-py3-none-any.whl"]):
+                pass
+        assert not marker.exists(), address
+        if which != "uv" and "git+" not in address and "any.whl" not in address:
+            assert "only wheels are installed: evil, which xb requires: " in str(failed.value)
+    # One of an index, two steps away, by an extra.
+    wheel(light, "near", requires=["far[more]"])
+    wheel(light, "far", requires=[f"evil @ file://{evil} ; extra == 'more'\nProvides-Extra: more"])
+    with pytest.raises(Refused):
+        with Environments("own").of("m", ["near"]):
+            pass
+    with Environments("own").of("m", ["far"]):
+        assert not marker.exists() and len(environments(tmp_path / "cache")) == 1
+
+
+def test_pip_starts_no_process_to_build_anything(light: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    evil = sdist(tmp_path, "evil", "1.0", marker)
+    unguarded = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from gitreg import piprunner\n"
+        "piprunner._guard = lambda: None; piprunner._main()"
+    )
+    house = str(Path(installers.__file__).parent.parent)
+    for pip in installers.pips():
+        command = [
+            sys.executable,
+            "-c",
+            unguarded,
+            house,
+            pip,
+            "wheels",
+            "install",
+            "--target",
+            "there",
+            evil,
+        ]
+        done = subprocess.run([str(one) for one in command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode != 0 and not marker.exists()
+        assert "would run to build a package" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("which", INSTALLERS)
+def test_a_wheel_at_an_address_is_installed_with_what_it_requires(
+    which: str, light: Path, web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("1.0", "1.5"):
+        wheel(light, "lib", version, requires=["none ; python_version < '3'", "none ; extra == 'x'"])
+    wheel(tmp_path / "www", "other", "3.0")
+    other = f"{web}/from/x/to/other-3.0-py3-none-any.whl/as/other-3.0-py3-none-any.whl"
+    wheel(tmp_path / "www", "x", "1.0+local", requires=["lib<1.5", f"other @ {other}"])
+    install_by(which, light, tmp_path, monkeypatch)
+    ask = "import x, lib, other; print(x.VERSION, lib.VERSION, other.VERSION, lib.__cached__)"
+    with Environments("own").of("m", [f"x @ {web}/x-1.0%2Blocal-py3-none-any.whl"]) as python:
+        said = run(python.executable, "-B", "-c", ask, cwd=tmp_path).stdout.split()
+    assert said[:3] == ["1.0+local", "1.0", "3.0"] and Path(said[3]).exists()
+
+
+@pytest.mark.parametrize("which", INSTALLERS)
+def test_what_is_installed_runs_in_no_process_of_the_installer(
+    which: str, light: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = tmp_path / "marker"
+    line = f"import sys; open({str(marker)!r}, 'w').write(repr(sys.orig_argv))\n"
+    wheel(light, "evil", files={"evil.pth": line, "sitecustomize.py": line, "compileall.py": line})
+    install_by(which, light, tmp_path, monkeypatch)
+    with Environments("own").of("m", ["evil"]) as python:
+        assert not marker.exists()
+        run(python.executable, "-I", "-c", "", cwd=tmp_path)
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("which", INSTALLERS)
+def test_a_keyring_opens_a_private_index_and_sees_no_secret_of_the_job(
+    which: str, light: Path, web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in list(light.iterdir()):
+        name = file.name.partition("-")[0]
+        (tmp_path / "www" / name).mkdir()
+        shutil.move(file, tmp_path / "www" / name / file.name)
+    install_by(which, light, tmp_path, monkeypatch)
+    seen, keyring = tmp_path / "seen", tmp_path / "bin" / "keyring"
+    keyring.parent.mkdir()
+    keyring.write_text(f"#!/bin/sh\nenv > '{seen}'\necho pass\n")
+    keyring.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{keyring.parent}:{os.environ['PATH']}")
+    for name in ("AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "UV_PUBLISH_TOKEN"):
+        monkeypatch.setenv(name, "of-the-job")
+    monkeypatch.setenv("KEYRING_PROPERTY_SCHEME", "mine")
+    kind = which[:3].strip().upper()
+    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "UV_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(f"{kind}_KEYRING_PROVIDER", "subprocess")
+    monkeypatch.setenv(f"{kind}_INDEX_URL", web.replace("//", "//me@") + "/locked/simple/")
+    with Environments("own").of("m", []):
+        pass
+    assert "KEYRING_PROPERTY_SCHEME=mine" in seen.read_text() and "of-the-job" not in seen.read_text()
 
 
 # What fails ---------------------------------------------------------------------------------------
