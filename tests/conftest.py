@@ -23,6 +23,7 @@ SLOW |= {"test_object_storage", "test_pmml"}
 # What attacks a registry by every reader and every command: environments are made, each verb is run many times.
 SLOW |= {
     "test_environments",
+    "test_full_disks",
     "test_hostile_branch",
     "test_links",
     "test_printed",
