@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from gitreg import opcodes, protobufs
+from gitreg import endings, opcodes, protobufs
 from gitreg.protobufs import At
 
 HEAD = 64 << 10
@@ -107,6 +107,8 @@ TRANSFORMERS_CODE = _format("transformers-code", "huggingface", "Transformers fo
 COREML = _format("coreml", "coreml", "Core ML package", "Core ML", False, ".mlpackage", "a folder")
 COREML_FILE = _format("coreml-file", "coreml", "Core ML model", "Core ML", False, ".mlmodel",
     "protobuf of a version, a description and one model of a known kind")
+KERAS_JSON = _format("keras-json", "keras", "Keras layers as JSON", "Keras", True, ".json",
+    "a class_name beside its config: whoever makes layers of it imports and calls what it names")
 SENTENCEPIECE = _format("sentencepiece", _PLAIN, "SentencePiece tokenizer", "SentencePiece", False,
     ".model .spm", "protobuf of pieces, each with a text and a score")
 JSON = _format("json", _PLAIN, "JSON", "any", False, ".json .ipynb", "{ or [")
@@ -209,6 +211,8 @@ _Judged = tuple[Format, list[str]]
 
 
 APPENDED = "appended: "
+NO_END = "truncated: it does not end as its format does, or something was appended"
+_BEHIND = [f"{APPENDED}something behind its end, or in it, that is no part of it"]
 
 
 def _cut(have: int, promised: int) -> list[str]:
@@ -230,7 +234,18 @@ def _ends(at: At, size: int, pattern: bytes, count: int = 4096) -> list[str]:
     """A warning when the end of a file can be seen, and is not as it should be."""
     tail = at(max(0, size - count), count)
     wrong = len(tail) == min(size, count) and not re.search(pattern, tail)
-    return ["truncated: it does not end as its format does, or something was appended"] if wrong else []
+    return [NO_END] if wrong else []
+
+
+def _text_ends(at: At, size: int, ends: Callable[[str], bool], mark: str, code: str = "utf-8") -> list[str]:
+    """The same of a text, of which what stands behind its end is told apart."""
+    try:
+        endings.hold_end(at, size, ends, mark, code)
+    except endings.NoEnd:
+        return [NO_END]
+    except endings.More:
+        return _BEHIND
+    return []
 
 
 def _hdf5(at: At, size: int, head: bytes) -> _Judged | None:
@@ -335,7 +350,7 @@ def _safetensors(at: At, size: int, head: bytes) -> _Judged | None:
 def _lightgbm(at: At, size: int, head: bytes) -> _Judged | None:
     if not re.match(rb"tree\r?\n(version|num_class|max_feature_idx)=", head):
         return None
-    return LIGHTGBM, _ends(at, size, rb"end of (trees|parameters)|pandas_categorical:", HEAD)
+    return LIGHTGBM, _text_ends(at, size, endings.lightgbm_ends, "end of trees")
 
 
 def _xgboost_header(at: At, size: int, head: bytes) -> _Judged | None:
@@ -367,14 +382,25 @@ def _pmml(at: At, size: int, head: bytes) -> _Judged | None:
             return None
     if not re.compile(r"\s*<(\w{1,40}:)?PMML[\s>]").match(text, place):
         return None
-    return PMML, _ends(at, size, b"\0?".join(re.escape(c.encode()) for c in "PMML>"))
+    return PMML, _text_ends(at, size, endings.pmml_ends, "PMML>", code)
 
 
 def _json(at: At, size: int, head: bytes) -> _Judged | None:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
-    if re.match(rb'\{\s*("version"\s*:\s*\[[\d,\s]*\]\s*,\s*)?"learner"\s*:\s*\{', text):
-        return XGBOOST_JSON, _ends(at, size, rb"\}\s*\Z")
-    return (JSON, []) if re.match(rb'(\{\s*["}]|\[\s*[\[\]{"\d.tfn-])', text) else None
+    boosted = re.match(rb'\{\s*("version"\s*:\s*\[[\d,\s]*\]\s*,\s*)?"learner"\s*:\s*\{', text)
+    if not boosted and not re.match(rb'(\{\s*["}]|\[\s*[\[\]{"\d.tfn-])', text):
+        return None
+    found = XGBOOST_JSON if boosted else JSON
+    data = whole(at, 0, size) if size <= endings.MOST_JSON else b""
+    if len(data) < size:  # too large to be read, or a member of an archive
+        return found, _ends(at, size, rb"[\]}]\s*\Z")
+    try:
+        values = endings.read_json(data)
+    except endings.NoEnd:
+        return found, [NO_END]
+    except endings.More as error:  # a text that only begins so is none
+        return (found, _BEHIND) if boosted or error.args == (True,) else None
+    return (KERAS_JSON if endings.makes_layers(values) else found), []
 
 
 def _pickle(at: At, size: int, head: bytes, machine: opcodes.Run) -> _Judged | None:

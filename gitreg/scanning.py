@@ -221,7 +221,7 @@ class _Look:
             if any(warning.startswith(formats.APPENDED) for warning in warnings):
                 found = formats.MIXED
             plain = found is formats.UNKNOWN and beside.is_no_code(name, at, size)
-            unseen = found in (formats.OPAQUE, formats.MIXED)
+            unseen = found in (formats.OPAQUE, formats.MIXED) or formats.NO_END in warnings
             return Seen(name, found, size, warnings, unseen=unseen, plain=plain)
         seen = Seen(name, formats.ARCHIVE, size)
         if depth >= _DEEPEST:

@@ -19,7 +19,7 @@ ROOMS = {
     "WORK": "registry repository worktree workbench builder gather fragment references checker packager loader verifier starter scaffold origins updater inference detection scanning snapshot planner jobs rules doors review effects uncommitted outlook touched locked layout audit pins overtaken rendering needs applier promoter bumper resolver warden doctor fsck clones places load shelf loaded puller provenance demands site known reproducer evaluator converter heldout metricsfile readable catalog contents indexer records searcher cleaning outputs neighbours ownership virtualenvs installers piprunner live policies",
     "HAND": "manifest datafiles git store source isolation memo ledger server forge caches dvcsettings pipelines index",
     "DISK": "inside folders keeping safewrite file_search treefiles ports trees",
-    "RULE": "documents dvcconfig schema imports packages globs reach numerals npz zips formats protobufs opcodes beside flavors mlmodel stagefile history plan compatibility gates patterns clauses edits sheet inputs required sections requirements query fields values comparison graph columns measures environment tasks elements tritonlog entries bounds dvckeys",
+    "RULE": "documents dvcconfig schema imports packages globs reach numerals npz zips formats protobufs opcodes beside endings flavors mlmodel stagefile history plan compatibility gates patterns clauses edits sheet inputs required sections requirements query fields values comparison graph columns measures environment tasks elements tritonlog entries bounds dvckeys",
     "WORD": "names versions model declared desired recorded tagobjects errors reports version addresses redaction catalogued plaindata printed marking tagspace",
     "CARRIED": "isolated",
 }

@@ -19,7 +19,20 @@ import pytest
 
 from gitreg import detection, flavors, formats
 from tests.support import gitreg
-from tests.test_detection import COREML, GRAPH, ONNX, SAFETENSORS, field, npy, put, tarred, varint, zipped
+from tests.test_detection import (
+    COREML,
+    GRAPH,
+    LIGHTGBM,
+    ONNX,
+    PMML,
+    SAFETENSORS,
+    field,
+    npy,
+    put,
+    tarred,
+    varint,
+    zipped,
+)
 
 CALL = b"cos\nmkdir\n(S'sprung'\ntR."
 NEW_CALL = b"\x80\x04\x8c\x02os\x8c\x05mkdir\x93\x8c\x06sprung\x85R."
@@ -388,3 +401,34 @@ def test_a_small_file_takes_no_long_look(what: str, data: bytes, tmp_path: Path)
     before = time.process_time()
     assert detection.inspect(file).runs_code
     assert time.process_time() - before < 5
+
+
+# Texts --------------------------------------------------------------------------------------------------------
+
+LAYERS = {"class_name": "Sequential", "config": {"layers": [{"class_name": "Lambda", "config": {}}]}}
+TEXTS = {
+    "json": b'{"a": 1}\n',
+    "lightgbm": LIGHTGBM,
+    "pmml": PMML.encode(),
+    "xgboost json": b'{"learner":{},"version":[2,0,3]}',
+}
+
+
+@pytest.mark.parametrize("what", TEXTS)
+@pytest.mark.parametrize("more", [NEW_CALL, b"\x80\x02" + CALL, NEW_CALL + b"}", b"\0" * 9])
+def test_what_stands_behind_a_text_is_seen(what: str, more: bytes, tmp_path: Path) -> None:
+    assert detection.inspect(put(tmp_path / "m", TEXTS[what])).risk == "data only"
+    assert detection.inspect(put(tmp_path / "m", TEXTS[what] + b"\n")).risk == "data only"
+    assert detection.inspect(put(tmp_path / "m", TEXTS[what] + more)).runs_code
+
+
+def test_json_of_keras_layers_and_json_that_is_none_are_not_data_only(tmp_path: Path) -> None:
+    for data in (
+        json.dumps(LAYERS).encode(),
+        json.dumps({"a": [LAYERS]}).encode().replace(b"Lambda", b"\\u004cambda"),
+        b'{"learner": {' + b" " * 10_000 + CALL + b"}",
+        b"[" * 100_000,
+    ):
+        assert detection.inspect(put(tmp_path / "m", data)).runs_code
+    for data in (b'{"a": 1}\n{"a": 2}\n', b"[]", b"\xef\xbb\xbf{}"):
+        assert detection.inspect(put(tmp_path / "m", data)).risk == "data only"
