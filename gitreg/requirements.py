@@ -14,9 +14,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from gitreg.addresses import redacted
+from gitreg.redaction import cleaned, holds_secret
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement as Parsed
@@ -133,6 +134,11 @@ def _read(text: str) -> tuple[Requirement | None, str | None]:
         if not _NAME.match(word):
             return None, f"{bare!r}: {word!r} is no name: a letter or digit is at its end"
     name = canonicalize_name(one.name)
+    if one.url is not None and (clean := _without_secret(one.url)):
+        return None, (
+            f"the address of {name} holds a password, a token or a signature, which would be in Git for "
+            f"good; write {clean} and name the account in ~/.netrc"
+        )
     if mistake := _refused(one, name):
         return None, f"{bare!r}: {mistake}"
     return Requirement(name, _written(one, name), tuple(sorted(hashes)), one.url), None
@@ -174,6 +180,15 @@ def _refused(one: Parsed, name: str) -> str | None:
 
 def _versions(pinned: str) -> list[str]:
     return [version.strip() for version in pinned.split(",")]
+
+
+def _without_secret(url: str) -> str | None:
+    """An address without the secret that it holds; None where it holds none."""
+    try:
+        same = urlunsplit(urlsplit(url))  # which may leave out an empty query
+    except ValueError:
+        return None
+    return cleaned(same) if holds_secret(same) else None
 
 
 def _bad_address(url: str) -> str | None:

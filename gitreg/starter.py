@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,10 @@ class Made:
                 cannot be added.
         """
         path = Path(os.path.normpath(self.root / file))
-        new = added(path.read_text("utf-8")) if path.is_file() and not path.is_symlink() else None
+        new = None
+        if path.is_file() and not path.is_symlink():
+            with suppress(UnicodeDecodeError):  # it cannot be added
+                new = added(path.read_text("utf-8"))
         if new is None:
             self.write(file, text)
             return

@@ -399,6 +399,19 @@ def test_prefixes_that_differ_in_case_alone_are_refused(mono: Mono, verb: str) -
 # init -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("text", [b"\xff\n", "* @me\n".encode("utf-16"), b"# M\xfcller\n* @me\n"])
+@pytest.mark.parametrize("file", [".github/CODEOWNERS", ".pre-commit-config.yaml"])
+def test_init_leaves_files_that_are_not_utf_8_as_they_are(file: str, text: bytes, tmp_path: Path) -> None:
+    run("git", "init", "-q", "-b", "main", ".", cwd=tmp_path)
+    (tmp_path / ".github").mkdir()
+    (tmp_path / file).write_bytes(text)
+    for place, up in ((".", ""), ("ml/reg", "../../")):
+        done = gitreg("init", place, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert f"{up}{file}" in json.loads(done.stdout)["kept"]
+    assert (tmp_path / file).read_bytes() == text
+
+
 def test_init_beside_another_registry_writes_the_prefix_and_files_of_its_own(tmp_path: Path) -> None:
     run("git", "init", "-q", "-b", "main", ".", cwd=tmp_path)
     assert gitreg("init", cwd=tmp_path).returncode == 0

@@ -200,6 +200,36 @@ def test_what_is_refused_is_quoted_without_its_password(line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "address",
+    [
+        "https://me:secret@example.org/x-1.0-py3-none-any.whl",
+        "https://secret@example.org/x-1.0-py3-none-any.whl",
+        "https://example.org/x-1.0-py3-none-any.whl?sig=secret&se=2030",
+        "https://example.org/x-1.0-py3-none-any.whl?X-Amz-Signature=secret#sha256=00",
+        "git+https://me:secret@example.org/x.git",
+        "git+ssh://git:secret@example.org/x.git",
+    ],
+)
+def test_no_address_of_a_requirement_holds_a_secret(address: str) -> None:
+    ((_, said),) = mistakes([f"x @ {address}"])
+    assert "the address of x holds a password, a token or a signature" in said
+    assert "secret" not in said and "example.org/x" in said and parsed([f"x @ {address}"]) == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://example.org/x-1.0-py3-none-any.whl?version=2#sha256=00",
+        "https://example.org/x-1.0-py3-none-any.whl?",
+        "git+ssh://git@example.org/x.git@v1",
+    ],
+)
+def test_an_address_without_a_secret_stays_as_it_is(address: str) -> None:
+    assert not [*mistakes([f"x @ {address}"])]
+    assert [one.address for one in parsed([f"x @ {address}"])] == [address]
+
+
+@pytest.mark.parametrize(
     "line", ["numpy" + " " * 200_000 + "x", "numpy" + "\t" * 200_000 + "--hash", "numpy" + " #" * 100_000]
 )
 def test_no_requirement_takes_for_ever(line: str) -> None:
