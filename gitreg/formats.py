@@ -87,8 +87,9 @@ NPY_OBJECTS = _format("npy-objects", _PLAIN, "NumPy .npy of pickled objects", "N
     True, ".npy", "\\x93NUMPY and a descr with O")
 XGBOOST_JSON = _format("xgboost-json", "xgboost", "XGBoost JSON", "XGBoost", False, ".json", 'a "learner"')
 XGBOOST_UBJ = _format("xgboost-ubj", "xgboost", "XGBoost UBJSON", "XGBoost", False, ".ubj", "{L")
-XGBOOST_BINARY = _format("xgboost-binary", "xgboost", "XGBoost legacy binary", "XGBoost", False,
-    ".model .bst .bin .xgb", "binf or bs64, or 136 bytes of parameters and the objective's name")
+XGBOOST_BINARY = Format("XGBoost legacy binary", "xgboost-binary", "xgboost", "XGBoost", False,
+    (".model", ".bst", ".bin", ".xgb"),
+    "binf or bs64, or 136 bytes of parameters and the objective's name; nothing says where it ends", False)
 LIGHTGBM = _format("lightgbm", "lightgbm", "LightGBM text", "LightGBM", False, ".txt .lgb .model", "tree")
 PMML = _format("pmml", "pmml", "PMML", "a PMML evaluator", False, ".pmml .xml",
     "XML with the root PMML, in UTF-8 or UTF-16, after a BOM and comments")

@@ -26,6 +26,7 @@ from tests.test_detection import (
     ONNX,
     PMML,
     SAFETENSORS,
+    XGBOOST_OLD,
     field,
     npy,
     put,
@@ -432,3 +433,9 @@ def test_json_of_keras_layers_and_json_that_is_none_are_not_data_only(tmp_path: 
         assert detection.inspect(put(tmp_path / "m", data)).runs_code
     for data in (b'{"a": 1}\n{"a": 2}\n', b"[]", b"\xef\xbb\xbf{}"):
         assert detection.inspect(put(tmp_path / "m", data)).risk == "data only"
+
+
+def test_xgboost_of_old_says_nowhere_where_it_ends_and_cannot_be_told(tmp_path: Path) -> None:
+    for data in (b"binf" + XGBOOST_OLD, XGBOOST_OLD + NEW_CALL, b"bs64" + CALL):
+        seen = detection.inspect(put(tmp_path / "m.model", data))
+        assert (seen.format.key, seen.risk) == ("xgboost-binary", "cannot tell")
