@@ -370,3 +370,13 @@ def test_a_package_whose_record_names_no_artifact_is_not_loaded(odd: Any, tmp_pa
     (tmp_path / "0" / "metadata" / "download.yaml").write_text(json.dumps(record))
     with pytest.raises(Refused, match="the record names no artifact"):
         loader._artifact(tmp_path / "0")
+
+
+@pytest.mark.parametrize("folder", ["", "models/", "models/adder/", "elsewhere/deep/"])
+def test_new_names_the_dvcignore_that_dvc_would_end_on(folder: str, workshop: Workshop) -> None:
+    (workshop.root / folder).mkdir(parents=True, exist_ok=True)
+    (workshop.root / folder / ".dvcignore").write_bytes(b"\xff\n")
+    done = workshop.gitreg("new", "third", "--from", workshop.adder / "artifacts")
+    assert done.returncode == 1, done.stderr
+    assert f"{folder}.dvcignore: not UTF-8: byte 0 is 0xff" in done.stderr
+    assert not (workshop.root / "models" / "third").exists()

@@ -230,6 +230,9 @@ class Store:
                 repo.add([str(path)])
         except DvcException as error:
             raise Outside(f"dvc add {path}: {error}") from error
+        except UnicodeDecodeError:  # of a .dvcignore anywhere, which DVC reads as it looks for the others
+            dvcfiles.refuse_ignores(self.root, self.root.rglob(".dvcignore"))
+            raise
         return path.relative_to(self.root).as_posix() + ".dvc"
 
     def refuse_links(self) -> None:

@@ -244,6 +244,12 @@ def ignore_mistakes(root: Path, files: Iterable[str]) -> list[Problem]:
     ]
 
 
+def refuse_ignores(root: Path, ignores: Iterable[Path]) -> None:
+    """Raise Refused where DVC would end on one of some .dvcignore files."""
+    if wrong := ignore_mistakes(root, (os.path.relpath(file, root) for file in ignores)):
+        raise Refused([str(problem) for problem in wrong])
+
+
 def _ignore_file(root: Path, name: str) -> Iterator[Problem]:
     try:
         from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern as Pattern

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitreg.errors import Outside
 from gitreg.redaction import cleaned
-from gitreg.store import settings
+from gitreg.store import dvcfiles, settings
 from gitreg.store.pointers import Tracked
 from gitreg.store.troubles import NoFolder, explain, is_lost
 
@@ -162,6 +162,7 @@ def reached(repo: Any, name: str | None, what: str, made: bool = False) -> tuple
 def _opened(store: Store, config: Mapping[str, Any] | None, scm: bool) -> Any:
     from dvc.repo import Repo
 
+    dvcfiles.refuse_ignores(store.root, [store.root / ".dvcignore"])
     how = dict(config or {}) if scm else {**(config or {}), "core": {"no_scm": "true"}}
 
     class Sifted(Repo):  # type: ignore[misc]
