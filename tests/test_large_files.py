@@ -104,3 +104,15 @@ def test_tags_of_more_models_than_a_command_line_names(workshop: Workshop) -> No
         "".join(f"{name}: 1.0.0\n" for name in many[1:15_000])
     )
     assert workshop.gitreg("check").returncode == 1
+
+
+def test_a_large_file_of_dvcs_is_refused_before_dvc_reads_it(workshop: Workshop) -> None:
+    outs = "".join(f"- md5: {i:032x}\n  size: 1\n  hash: md5\n  path: f{i}\n" for i in range(8000))
+    for name, text in (("many.dvc", f"outs:\n{outs}"), ("long.dvc", f"desc: {'x' * 600_000}\nouts: []\n")):
+        (workshop.root / name).write_text(text)
+    done = workshop.gitreg("check", "--no-run")
+    assert done.returncode == 1
+    for name in ("many.dvc", "long.dvc"):
+        assert (
+            f"{name}: " in done.stderr and "DVC takes minutes for such a file: at most 524,288" in done.stderr
+        )

@@ -21,6 +21,8 @@ from gitreg.errors import InvalidFiles, Problem, Refused
 
 CONFIGS = (".dvc/config", ".dvc/config.local")
 _MOST = 32 << 20
+# Of others than `dvc add` and gitreg write: DVC's reader takes seconds for each megabyte.
+_MOST_ODD, _MOST_TOLD = 512 << 10, 100
 # DVC makes one expression of a whole .dvcignore, and takes longer than anybody waits for many `*`.
 _MOST_IGNORE, _MOST_STARS = 64 << 10, 3
 # A .dvc file as `dvc add` writes it. A name that YAML would take for something else is in quotes there.
@@ -56,7 +58,13 @@ def mistakes(root: Path, file: str) -> list[Problem]:
         raw = treefiles.read(root, file, _MOST)
     except InvalidFiles as invalid:
         return list(invalid.problems)
-    if too_much := overgrown(raw):
+    too_much = overgrown(raw)
+    if len(raw) > _MOST_ODD:
+        too_much = (
+            f"{len(raw):,} bytes; DVC takes minutes for such a file: at most {_MOST_ODD:,}, "
+            "and more in folders of their own"
+        )
+    if too_much:
         return [Problem(file, 0, 0, "", too_much)]
     from dvc import schema
     from dvc.utils.serialize import ParseError, parse_yaml
@@ -74,7 +82,7 @@ def mistakes(root: Path, file: str) -> list[Problem]:
         return [_unreadable(file, error.__cause__ or error)]
     except MultipleInvalid as error:
         document = parse(raw, file, _MOST, merging=True)[0]
-        return [_invalid(document, file, one) for one in error.errors]
+        return [_invalid(document, file, one) for one in error.errors[:_MOST_TOLD]]
     return []
 
 
