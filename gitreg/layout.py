@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from gitreg.errors import GitregError, InvalidFiles, Problem, Refused
 from gitreg.git import listing
 from gitreg.globs import Glob
 from gitreg.manifest import REGISTRY_FILE
-from gitreg.store import dvcfiles
+from gitreg.store import dvcfiles, outputs
 from gitreg.store.dvcfiles import folders_above
 from gitreg.store.pointers import Pointers
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from gitreg.registry import Registry
 
 STAGES = "stages"
-_FINE = "dvc file"
+_FINE, _OUTPUTS = "dvc file", "dvc outputs"
+# What a commit may have in .dvc.
+_OF_DVC = ("config", "config.local", ".gitignore", ".gitattributes", ".gitkeep", "plots", "readme.md")
 _DVC_NAMES = ("*.dvc", "dvc.yaml", "dvc.lock")
 _EVERYWHERE = [f":(glob)**/{name}" for name in _DVC_NAMES]
 _IGNORES = (".gitignore", ".dvcignore")
@@ -61,6 +64,8 @@ class Layout:
         return [
             *self._submodules(None),
             *self._dvc(own),
+            *self._written(own),
+            *self._around(),
             *self._seen_by_dvc(own),
             *self._git_ignored(_EVERYWHERE),
             *self._kept_elsewhere([REGISTRY_FILE, *checker.stage_files(self.root), *own, *_files(found)]),
@@ -102,6 +107,8 @@ class Layout:
         return [
             *self._submodules(changed),
             *self._dvc(own),
+            *self._written(self._ours(listing.tracked(self.root, _EVERYWHERE)) if moved else own),
+            *self._around(),
             *self._seen_by_dvc([*own, *hidden]),
             *self._git_ignored([f":(literal){file}" for file in own] + places),
             *self._kept_elsewhere([*fixed, *own, *converted, *_files(found)]),
@@ -171,6 +178,58 @@ class Layout:
                 fine[file] = (before, True)
         self.registry.memo.remember(_FINE, fine)
         return problems
+
+    def _written(self, files: Iterable[str]) -> Iterator[Problem]:
+        """Outputs that DVC would write over files of Git's or its own, or get from no remote."""
+        odd = [file for file in files if outputs.is_read(file) and not dvcfiles.is_beside(self.root, file)]
+        known = self.registry.memo.recall(_OUTPUTS) if odd else {}
+        found, fresh = {}, {}
+        for file in odd:
+            if file not in known:
+                read = [file, *([f"{file.removesuffix('lock')}yaml"] if file.endswith("lock") else [])]
+                before = memo.stamps([place for one in read for place in memo.lying(self.root, one)])
+                fresh[file] = (before, [list(one) for one in outputs.outputs_of(self.root, file)])
+            said = known[file] if file in known else fresh[file][1]
+            found[file] = [outputs.Output(*one) for one in said]
+        self.registry.memo.remember(_OUTPUTS, fresh)
+        yield from self._misplaced(found)
+        named = {one.remote.lower() for every in found.values() for one in every if one.remote}
+        try:
+            unknown = named - (self.registry.store.remote_names() if named else set())
+        except Refused:  # which is another problem
+            return
+        for file, every in found.items():
+            for one in every:
+                if one.remote.lower() in unknown:
+                    why = f"'{one.path}' is kept in the remote {one.remote!r}, which is not configured"
+                    yield Problem(file, 0, 0, "", f"{why}: dvc remote list")
+
+    def _misplaced(self, found: Mapping[str, Sequence[outputs.Output]]) -> Iterator[Problem]:
+        """Outputs that lie where DVC must not write."""
+        fine = []
+        for file, every in found.items():
+            for one in (one for one in every if one.cached):
+                if why := outputs.mistake(one):
+                    yield Problem(file, 0, 0, "", f"DVC must not write '{one.path}': it {why}")
+                else:
+                    fine.append((file, one.path))
+        kept = listing.tracked(self.root, [f":(literal,icase){path}" for _, path in fine if path != "."])
+        whole = {name.casefold() for name in kept}
+        whole |= {above.casefold() for name in kept for above in folders_above(name)}
+        for file, path in fine:
+            if path == "." or path.casefold() in whole:
+                why = "Git tracks it, or files in it: DVC would write over them"
+                yield Problem(file, 0, 0, "", f"'{path}' is an output of DVC's, and {why}")
+
+    def _around(self) -> Iterator[Problem]:
+        """What DVC ends on besides its files: .gitmodules, and its own folders if a commit brings them."""
+        if wrong := dvcfiles.submodules_mistake(self.root):
+            yield Problem(wrong[0], 0, 0, "", wrong[1])
+        for file in listing.tracked(self.root, [":(icase).dvc"]):
+            first = file.partition("/")[2].partition("/")[0].casefold()
+            if first and first not in _OF_DVC:
+                why = "DVC keeps notes of its own, and its cache, in .dvc: no commit brings any"
+                yield Problem(file, 0, 0, "", f"{why}: git rm --cached {shlex.quote(file)}")
 
     def _config(self) -> list[Problem]:
         """What DVC refuses in its configuration."""

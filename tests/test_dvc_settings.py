@@ -378,3 +378,80 @@ def test_of_ones_own_clone_a_remote_in_another_has_its_own_folder_alone(shop: Wo
     code, told = said("check", "--no-run")
     assert code == 1 and 'remote "below": profile is not taken' in told, told
     assert dvckeys.stays_inside("cache") and not dvckeys.stays_inside("/tmp/x")
+
+
+# What DVC ends on after a merge ------------------------------------------------------------------------
+
+OUTPUT = "outs:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n  size: 0\n  hash: md5\n  path: {}\n"
+BREAKING: dict[str, tuple[dict[str, str], str]] = {
+    "Git's submodules": ({".gitmodules": "garbage\n"}, ".gitmodules: DVC cannot read it"),
+    "DVC's notes": ({".dvc/tmp": "x"}, ".dvc/tmp: DVC keeps"),
+    "DVC's cache": ({".dvc/cache": "x"}, ".dvc/cache: DVC keeps"),
+    "what is in the cache": ({".dvc/cache/files/md5/00/11": "x"}, ".dvc/cache/files/md5/00/11: DVC keeps"),
+    "a hook": ({"imp.dvc": OUTPUT.format(".git/hooks/zz")}, "imp.dvc: DVC must not write '.git/hooks/zz'"),
+    "a hook by another name": ({"imp.dvc": OUTPUT.format("x/.GIT/zz")}, "imp.dvc: DVC must not write"),
+    "settings": ({"imp.dvc": OUTPUT.format(".dvc/config.local")}, "imp.dvc: DVC must not write"),
+    "attributes": ({"imp.dvc": OUTPUT.format("models/.gitattributes")}, "is a .gitattributes"),
+    "stages": (
+        {"models/adder/imp.dvc": OUTPUT.format("stages") + "wdir: ../..\n"},
+        "models/adder/imp.dvc: 'stages' is an output of DVC's, and Git tracks it",
+    ),
+    "a manifest": (
+        {"models/adder/imp.dvc": OUTPUT.format("model.yaml")},
+        "'models/adder/model.yaml' is an output",
+    ),
+    "a folder with manifests": ({"imp.dvc": OUTPUT.format("models")}, "imp.dvc: 'models' is an output"),
+    "in another spelling": (
+        {"imp.dvc": OUTPUT.format("Models/adder/Model.yaml")},
+        "is an output of DVC's, and Git",
+    ),
+    "outside": ({"imp.dvc": OUTPUT.format("../x")}, "imp.dvc: DVC must not write '../x'"),
+    "a remote": (
+        {"imp.dvc": OUTPUT.format("x") + "  remote: nowhere\n"},
+        "'x' is kept in the remote 'nowhere'",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BREAKING)
+def test_what_dvc_ends_on_is_refused_before_the_merge(shop: Workshop, said: Any, what: str) -> None:
+    files, wanted = BREAKING[what]
+    shutil.rmtree(shop.root / ".dvc/tmp", ignore_errors=True)
+    for name, text in files.items():
+        (shop.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (shop.root / name).write_text(text)
+        run("git", "add", "-f", name, cwd=shop.root)
+    run("git", "commit", "-qm", "odd", cwd=shop.root)
+    for words in (["check", "--no-run"], ["check", "--no-run", "--base", "HEAD~1"]):
+        code, told = said(*words)
+        assert code == 1 and wanted in told, told
+
+
+def test_what_dvc_reads_without_trouble_is_not_refused(shop: Workshop, said: Any) -> None:
+    lock = "schema: '2.0'\nstages:\n  t:\n    cmd: x\n    outs:\n"
+    lock += "".join(
+        f"    - path: {name}\n      hash: md5\n      md5: d41d8cd98f00b204e9800998ecf8427e\n      size: 0\n"
+        for name in ("m.json", "kept.txt", "out.bin")
+    )
+    files = {
+        ".gitmodules": '[submodule "x"]\n\tpath = x\n\turl = ../x\n',
+        ".dvc/plots/mine.json": "{}",
+        "imp.dvc": OUTPUT.format("deeper/x") + "  remote: HERE\n",
+        "sub/dvc.yaml": "stages:\n  t:\n    cmd: x\n    outs: [{kept.txt: {cache: false}}, out.bin]\n    metrics: [m.json]\n",
+        "sub/dvc.lock": lock,
+        "sub/m.json": "{}",
+        "sub/kept.txt": "x",
+    }
+    for name, text in files.items():
+        (shop.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (shop.root / name).write_text(text)
+        run("git", "add", "-f", name, cwd=shop.root)
+    run("git", "commit", "-qm", "fine", cwd=shop.root)
+    for words in (["check", "--no-run"], ["check", "--no-run", "--base", "HEAD~1"]):
+        code, told = said(*words)
+        assert code == 0, told
+    (shop.root / "sub/dvc.yaml").write_text(
+        "stages:\n  t:\n    cmd: x\n    outs: [kept.txt, out.bin]\n    metrics: [m.json]\n"
+    )
+    code, told = said("check", "--no-run")
+    assert code == 1 and "'sub/kept.txt' is an output" in told and "m.json" not in told, told

@@ -271,7 +271,7 @@ class Store:
 
     def lendable(self) -> dict[str, dict[str, Any]]:
         """This registry's remotes, as far as others may use them; see `foreign`."""
-        return foreign.lendable(self)
+        return foreign.lendable(self.root, self.is_tracked)
 
     def fetch_from(self, lent: Mapping[str, Mapping[str, Any]], wanted: Sequence[Tracked]) -> None:
         """Get artifacts of another registry from its remotes into our cache, by their hashes.
@@ -300,6 +300,14 @@ class Store:
     def tracked_files(self) -> list[str]:
         """The files of DVC's configuration here that Git tracks."""
         return [name for name in settings.FILES.values() if self.is_tracked(name)]
+
+    def remote_names(self) -> set[str]:
+        """The names of all remotes that DVC knows here, in small letters.
+
+        Raises:
+            Refused: DVC's configuration is broken.
+        """
+        return settings.remote_names(self)
 
     def faults(self) -> list[tuple[str, Fault]]:
         """What DVC does not get to see of configurations that Git tracks, each with its file."""

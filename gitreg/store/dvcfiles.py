@@ -43,6 +43,18 @@ def is_read(file: str) -> bool:
     return file.endswith((".dvc", "/dvc.yaml", "/dvc.lock")) or file in ("dvc.yaml", "dvc.lock")
 
 
+def is_beside(root: Path, file: str) -> bool:
+    """Whether a file is as `dvc add` writes it, for what lies beside it by the same name."""
+    if not file.endswith(".dvc"):
+        return False
+    name = file.rpartition("/")[2].removesuffix(".dvc").encode("utf-8", "surrogateescape")
+    try:
+        raw = treefiles.read(root, file, _MOST)
+    except InvalidFiles:
+        return False
+    return bool(_ADDED.match(raw)) and raw.endswith(b"  path: " + name + b"\n")
+
+
 def is_plain(root: Path, file: str) -> bool:
     """Whether a file is as `dvc add` and gitreg write it, and so is valid."""
     wanted = _ADDED if file.endswith(".dvc") else _KEPT

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +26,15 @@ _KEPT = ("url", "endpointurl", "region", "port", "account_name", "projectname", 
 _DEFAULT = ""
 
 
-def lendable(store: Store) -> dict[str, dict[str, Any]]:
-    """name -> settings of a registry's remotes; the default one also as the empty name."""
+def lendable(root: Path, is_tracked: Callable[[str], bool] = bool) -> dict[str, dict[str, Any]]:
+    """name -> settings of a registry's remotes; the default one also as the empty name.
+
+    Args:
+        is_tracked: whether Git tracks a file of `.dvc`: then it is read through no link.
+    """
     found: dict[str, dict[str, Any]] = {}
     default: object = None
-    for said in settings.of_repository(store):
+    for said in settings.of_repository(root, is_tracked):
         core = said.get("core")
         default = core.get("remote", default) if isinstance(core, Mapping) else default
         for name, values in said["remote"].items():
@@ -39,7 +43,7 @@ def lendable(store: Store) -> dict[str, dict[str, Any]]:
             one = found.setdefault(name, {})
             one.update({key: values[key] for key in _KEPT if isinstance(values.get(key), str)})
             if "url" in one:
-                one["url"] = _placed(store.root, one["url"])
+                one["url"] = _placed(root, one["url"])
     usable = {
         name: one for name, one in found.items() if not dvckeys.odd(one) and _is_usable(one.get("url", ""))
     }

@@ -212,6 +212,20 @@ class Pointers:
         names = [one for key in ("metrics", "plots") for one in _names(said.get(key))]
         return {below(lock, one, said.get("wdir")) for one in names}
 
+    def kept_by_git(self, lock: str, stage: str) -> set[str]:
+        """The outputs of a stage that dvc.yaml does not have DVC cache, and its metrics and plots."""
+        said = self._declared(lock, stage)
+        outs = said.get("outs")
+        single = [one for one in outs if isinstance(one, Mapping)] if isinstance(outs, list) else []
+        names = [
+            str(name)
+            for one in single
+            for name, how in one.items()
+            if isinstance(how, Mapping) and how.get("cache") is False
+        ]
+        wdir = said.get("wdir")
+        return self._measured(lock, stage) | {below(lock, name, wdir) for name in names}
+
     def _declared(self, lock: str, stage: str) -> Mapping[str, Any]:
         """What the dvc.yaml beside a dvc.lock says of a stage; of one of many, what it says of them all."""
         file = f"{lock.removesuffix('dvc.lock')}dvc.yaml"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,10 +120,21 @@ def faults(store: Store) -> Iterator[tuple[str, Fault]]:
             yield from ((name, one) for one in found)
 
 
-def of_repository(store: Store) -> Iterator[dict[str, Any]]:
+def remote_names(store: Store) -> set[str]:
+    """The names of all remotes, by whoever configured them; in small letters, as DVC has them."""
+    found: set[str] = set()
+    for level, file in _files(store):
+        name = FILES.get(level, str(file))
+        found |= dvckeys.named(dvckeys.parse(_raw(store, level, file), name, interpolation=True))[
+            "remote"
+        ].keys()
+    return found
+
+
+def of_repository(root: Path, is_tracked: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
     """Yields what a repository's own files say, later ones over earlier ones."""
-    for level, name in FILES.items():
-        raw = _raw(store, level, store.root / name)
+    for name in FILES.values():
+        raw = _unlinked(root, name, is_tracked)
         yield dvckeys.named(dvckeys.parse(raw, name, interpolation=True))
 
 
@@ -140,14 +151,20 @@ def _files(store: Store) -> Iterator[tuple[str, Path]]:
 
 
 def _raw(store: Store, level: str, file: Path) -> bytes:
-    """A file's content, empty where there is none; never through a link that Git tracks."""
-    name = FILES.get(level, str(file))
-    if level in FILES and (link := safewrite.link_in(store.root, name)) and store.is_tracked(name):
+    """A file's content, empty where there is none."""
+    if level in FILES:
+        return _unlinked(store.root, FILES[level], store.is_tracked)
+    return treefiles.follow(file, str(file), dvcconfig.MOST) if os.path.lexists(file) else b""
+
+
+def _unlinked(root: Path, name: str, is_tracked: Callable[[str], bool]) -> bytes:
+    """The content of a repository's own file, never through a link that Git tracks."""
+    if (link := safewrite.link_in(root, name)) and is_tracked(name):
         raise Refused(
             f"{link} is a symbolic link that Git tracks, and is not followed: it may lead to secrets",
             f"git rm {link}; a link that Git does not track may stay",
         )
-    return treefiles.follow(file, name, dvcconfig.MOST) if os.path.lexists(file) else b""
+    return treefiles.follow(root / name, name, dvcconfig.MOST) if os.path.lexists(root / name) else b""
 
 
 def _lacks(said: Mapping[str, Any], kept: Mapping[str, Any]) -> bool:
