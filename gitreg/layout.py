@@ -66,7 +66,7 @@ class Layout:
             *self._dvc(own),
             *self._written(own),
             *self._around(),
-            *self._seen_by_dvc(own),
+            *self._seen_by_dvc(sorted({*own} & {*_files(found)})),
             *self._git_ignored(_EVERYWHERE),
             *self._kept_elsewhere([REGISTRY_FILE, *checker.stage_files(self.root), *own, *_files(found)]),
             *self._config(),
@@ -95,7 +95,7 @@ class Layout:
         hidden = listing.tracked(self.root, places)
         anew = [f":(glob){f'{folder}/' if folder else ''}**/{n}" for folder in folders for n in _DVC_NAMES]
         converted = listing.tracked(self.root, anew)
-        used = {*_files(found), *(self._inputs() if inner else ())}
+        used = {*_files(found), *(self._inputs() if below else ())}
         self.others = self._others([*changed, *hidden, *converted], used)
         own, hidden, converted = map(self._ours, (own, hidden, converted))
         fixed = [
@@ -109,7 +109,7 @@ class Layout:
             *self._dvc(own),
             *self._written(self._ours(listing.tracked(self.root, _EVERYWHERE)) if moved else own),
             *self._around(),
-            *self._seen_by_dvc([*own, *hidden]),
+            *self._seen_by_dvc(sorted({*own, *hidden} & used)),
             *self._git_ignored([f":(literal){file}" for file in own] + places),
             *self._kept_elsewhere([*fixed, *own, *converted, *_files(found)]),
             *(self._config_now() if moved else ()),
@@ -251,7 +251,11 @@ class Layout:
         return wrong
 
     def _seen_by_dvc(self, files: Sequence[str]) -> Iterator[Problem]:
-        """DVC's files that DVC does not see, and those whose outputs it does not see."""
+        """DVC's files that DVC does not see, and those whose outputs it does not see.
+
+        Args:
+            files: those that a model is read from: what else is hidden may be meant to be, as samples are.
+        """
         if not files or not dvcfiles.may_hide(self.root, files):
             return
         outputs = {file: self._outputs(file) for file in files}

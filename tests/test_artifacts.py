@@ -431,3 +431,21 @@ def test_a_link_of_the_users_own_in_the_place_of_dist_is_fine(workshop: Workshop
     assert re.search("^artifact links +(ok|warning) ", said, re.MULTILINE), said
     assert workshop.gitreg("build", "adder").returncode == 0 and (tmp_path / "large" / "raw").is_dir()
     assert (workshop.root / "dist").is_symlink()
+
+
+def test_only_what_a_model_is_read_from_has_to_be_seen_by_dvc(workshop: Workshop) -> None:
+    """Samples of tests, as this repository has them, are hidden from DVC on purpose."""
+    sample = workshop.root / "samples" / "x.dvc"
+    sample.parent.mkdir()
+    sample.write_text(f"outs:\n- md5: {'0' * 32}\n  path: x\n")
+    ignore = workshop.root / ".dvcignore"
+    ignore.write_text("/samples/\n")
+    workshop.commit()
+    for more in ([], ["--base", "HEAD~1"]):
+        done = workshop.gitreg("check", "--no-run", *more)
+        assert done.returncode == 0, done.stderr
+    ignore.write_text("/models/\n")
+    workshop.commit()
+    for more in ([], ["--base", "HEAD~1"]):
+        done = workshop.gitreg("check", "--no-run", *more)
+        assert done.returncode == 1 and ".dvcignore hides it" in done.stderr
