@@ -25,6 +25,26 @@ _COREML_WEIGHTS = re.compile(rb".{4}\x02\x00\x00\x00.{56}\xef\xbe\xad\xde", re.D
 _MAKES_OBJECTS = re.compile(rb"!!python/|tag:yaml\.org,2002:python/|!<tag:")
 
 
+# Linux, Windows, macOS (in both orders of bytes, and of several processors or Java), scripts, archives.
+_PROGRAMS = (
+    b"\x7fELF",
+    b"MZ",
+    b"\xfe\xed\xfa",
+    b"\xce\xfa\xed\xfe",
+    b"\xcf\xfa\xed\xfe",
+    b"\xca\xfe\xba\xbe",
+    b"#!",
+    b"PK",
+)
+_LIBRARY = re.compile(r"\.(so(\.\d+)*|dll|dylib|pyd|exe|jar|class|wasm|egg|whl)$")
+
+
+def runs(name: str, first: bytes) -> bool:
+    """Whether a file that is said to hold numbers looks like a program, by its name or its first bytes."""
+    lower = name.lower()
+    return first.startswith(_PROGRAMS) or bool(_CODE.search(lower) or _LIBRARY.search(lower))
+
+
 def is_no_code(name: str, at: At, size: int) -> bool:
     """Whether a file of no known format is a text, a picture, or empty, and nothing that something runs.
 

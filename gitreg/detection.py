@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gitreg import flavors, folders, formats, trees
+from gitreg.beside import runs
 from gitreg.errors import Refused
 from gitreg.scanning import Seen, inspect_file, keep, named, settle
 
@@ -67,16 +68,41 @@ def inspect(path: Path, name: str | None = None) -> Seen:
 def inspect_files(files: Mapping[str, Path | str], name: str) -> Seen:
     """Like `inspect`, of a folder's files by their names in it; a text instead of a path says why not."""
     seen = Seen(name, formats.detect_folder(list(files)), 0)
+    graphs: list[str] = []
     for member, path in sorted(files.items()):
         label = f"{name}!{member}"
         one = _careful(path, label) if isinstance(path, Path) else Seen(label, warnings=[path], unseen=True)
         seen.size = (seen.size or 0) + (one.size or 0)
+        graphs += [member] if one.format is formats.ONNX else []
         keep(seen, one)
+    if seen.strangers and graphs:
+        tensors = _tensors(files, graphs)
+        seen.strangers = [one for one in seen.strangers if one not in tensors]
     if seen.format is formats.TRANSFORMERS and seen.suspect:
         seen.format = formats.TRANSFORMERS_CODE
     elif seen.format is formats.UNKNOWN:
         seen.format = _only_model(seen)
     return settle(seen)
+
+
+def _tensors(files: Mapping[str, Path | str], graphs: Sequence[str]) -> set[str]:
+    """The files in which ONNX graphs keep tensors: data, unless names or first bytes say that they run."""
+    from gitreg.references import locations
+
+    found = set()
+    for graph in graphs:
+        folder = graph.rpartition("/")[0]
+        for place in locations(Path(files[graph])):
+            member = os.path.normpath(f"{folder}/{place}" if folder else place)
+            file = files.get(member)
+            if isinstance(file, Path) and not runs(member, _first(file)):
+                found.add(member)
+    return found
+
+
+def _first(file: Path) -> bytes:
+    with open(file, "rb") as stream:
+        return stream.read(16)
 
 
 def unpickled(files: Mapping[str, Path], kind: str) -> str | None:

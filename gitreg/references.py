@@ -172,7 +172,7 @@ def _onnx(files: Files, options: Mapping[str, Any]) -> Iterator[str]:
     for name in sorted(files):
         if len(files) > 1 and name != options.get("file") and not name.endswith((".onnx", ".ort")):
             continue
-        for location in sorted(_locations(files[name])):
+        for location in sorted(locations(files[name])):
             yield from _inside(files, name, "external data", location)
 
 
@@ -192,7 +192,7 @@ _DEEPEST = 100  # Protobuf itself reads no deeper
 _UNREADABLE = "/what cannot be looked into"
 
 
-def _locations(file: Path) -> set[str]:
+def locations(file: Path) -> set[str]:
     """The locations of external data in an ONNX file, whose tensors are not read."""
     import mmap
 

@@ -401,6 +401,36 @@ def test_a_folder_is_what_its_one_model_file_is(tmp_path: Path) -> None:
     assert detection.detect(tmp_path) is formats.UNKNOWN, "which one?"
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "data"),
+    [
+        ("weights.bin", b"\1\2\3\xff" * 50, True),
+        ("model.onnx.data", b"\xff\0" * 50, True),
+        ("ops.so", b"\xff\0" * 50, False),
+        ("weights.bin", b"\x7fELF\xff" * 50, False),
+        ("hook.py", b"import os", False),
+        ("other.bin", b"\1\2\3\xff" * 50, False),
+    ],
+)
+def test_where_onnx_keeps_its_tensors_is_data(tmp_path: Path, name: str, content: bytes, data: bool) -> None:
+    import onnx
+
+    place = "weights.bin" if name == "other.bin" else name
+    entry = onnx.StringStringEntryProto(key="location", value=place)
+    tensor = onnx.TensorProto(
+        name="w", data_type=1, dims=[2], data_location=onnx.TensorProto.EXTERNAL, external_data=[entry]
+    )
+    takes = onnx.helper.make_tensor_value_info("x", 1, [None, 2])
+    gives = onnx.helper.make_tensor_value_info("y", 1, [None, 2])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["x", "w"], ["y"])], "g", [takes], [gives], [tensor]
+    )
+    put(tmp_path / "m" / "model.onnx", onnx.helper.make_model(graph).SerializeToString())
+    put(tmp_path / "m" / name, content)
+    found = detection.detect(tmp_path / "m")
+    assert found.key == "onnx" and found.may_run_code is not data
+
+
 def test_a_pickle_among_safetensors_is_no_data_only_folder(tmp_path: Path) -> None:
     put(tmp_path / "f" / "config.json", b"{}")
     put(tmp_path / "f" / "model.safetensors", SAFETENSORS)
