@@ -32,6 +32,7 @@ class Finite(click.FloatRange):
     """A number in a range that is finite; click lets NaN and infinity pass."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Returns the number; see `click.ParamType.convert`."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
