@@ -21,7 +21,7 @@ def test_every_target_is_run_by_one_of_the_tests() -> None:
 
 
 def _ended(judge: harness.Judge) -> harness.Count:
-    return harness.run(harness.Target("x", lambda: st.integers(0, 10**6), lambda folder: judge), 0.3, 1)
+    return harness.run(harness.Target("x", lambda: st.integers(0, 10**6), lambda folder: judge), 3.0, 1)
 
 
 def test_what_is_refused_by_gitreg_is_counted_and_the_rest_ends_the_run(
