@@ -26,6 +26,8 @@ SLOW |= {
     "test_full_disks",
     "test_hostile_branch",
     "test_links",
+    "test_monorepo",
+    "test_network",
     "test_printed",
     "test_sandbox",
     "test_touched",

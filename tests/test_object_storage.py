@@ -65,9 +65,9 @@ class Line:
         done = 0
         try:
             while data := here.recv(65536):
-                there.sendall(data)
+                there.sendall(data if cut is None else data[: cut - done])
                 done += len(data)
-                if cut is not None and done > cut:
+                if cut is not None and done >= cut:
                     self.cuts += 1
                     break
         except OSError:

@@ -402,7 +402,7 @@ def test_defects_warnings_and_logs_of_libraries(tmp_path: Path, error: str, code
     )
     assert done.returncode == code and done.stdout == "", done.stderr
     harmless(done.stderr)
-    ours = ("error: ", "gitreg ", "command: ", "Traceback", printed.BAR)
+    ours = ("error: ", "hint: ", "gitreg ", "command: ", "Traceback", printed.BAR)
     assert all(line.startswith(ours) for line in done.stderr.splitlines() if line), done.stderr
     for said in (
         "UserWarning: x\\n::error",
