@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -21,7 +22,7 @@ from gitreg.origins import mlflow, modelarts
 from gitreg.site import extras, telling
 from gitreg.store import dvcfiles, pipelines
 from gitreg.store.pointers import Pointers
-from tests.support import Workshop
+from tests.support import Workshop, run
 
 ODD: tuple[Any, ...] = (
     None,
@@ -380,3 +381,30 @@ def test_new_names_the_dvcignore_that_dvc_would_end_on(folder: str, workshop: Wo
     assert done.returncode == 1, done.stderr
     assert f"{folder}.dvcignore: not UTF-8: byte 0 is 0xff" in done.stderr
     assert not (workshop.root / "models" / "third").exists()
+
+
+def test_a_list_of_files_that_is_nested_too_deep_is_corrupt(workshop: Workshop) -> None:
+    deep = b"[" * 100_000
+    md5 = f"{hashlib.md5(deep).hexdigest()}.dir"
+    place = workshop.root / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(deep)
+    (workshop.adder / "artifacts.dvc").write_text(f"outs:\n- md5: {md5}\n  hash: md5\n  path: artifacts\n")
+    done = workshop.gitreg("build", "adder")
+    assert done.returncode == 1 and "it is not a list of files" in done.stderr, done.stderr
+
+
+def test_a_nul_in_the_name_that_a_tag_bears_is_no_defect(workshop: Workshop) -> None:
+    head = run("git", "rev-parse", "HEAD", cwd=workshop.root).stdout.strip()
+    for name, text in (
+        ("adder@v1.0.0", ""),
+        ("adder@v1.1.0", f"object {head}\ntype commit\ntag \0x\0\n\nx\n"),
+    ):
+        oid = run(
+            "git", "hash-object", "-t", "tag", "-w", "--literally", "--stdin", cwd=workshop.root, input=text
+        ).stdout.strip()
+        ref = workshop.root / ".git" / "refs" / "tags" / name
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        ref.write_text(f"{oid}\n")
+    for verb in ("plan", "list", "doctor", "check"):
+        assert workshop.gitreg(verb).returncode in (0, 1)

@@ -69,7 +69,8 @@ def _one_by_one(root: Path, patterns: Sequence[str], last: str | None) -> Iterat
     objects = plain.objects(root, [oid for oid, _ in pairs], MOST_TAG)
     for (oid, name), one in zip(pairs, objects, strict=True):
         said = tagobjects.read(one.kind if one else None, one.data if one else b"")
-        yield "\0".join((name, said.kind, oid, said.target, said.commit, said.name, str(said.time)))
+        own = said.name.partition("\0")[0]  # Git's own texts end there, too
+        yield "\0".join((name, said.kind, oid, said.target, said.commit, own, str(said.time)))
 
 
 def read(line: str, space: Space = _OWN) -> Tag | OddTag | None:

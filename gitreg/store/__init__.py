@@ -172,7 +172,7 @@ class Store:
             self._corrupt(place, "its list of files was changed", tracked)
         try:
             entries = [(str(e["relpath"]), str(e["md5"])) for e in json.loads(place.read_bytes())]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             self._corrupt(place, "it is not a list of files", tracked)
         self._sound(place, entries)
         return entries

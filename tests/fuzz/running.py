@@ -5,17 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-_SECONDS = 20
+_SECONDS, _SEED = "20", "20261201"
 
 
 def run(target: str) -> None:
-    """Run a target for 20 s. Its seed is today's date, unless FUZZ_SEED says another."""
-    seed = os.environ.get("FUZZ_SEED") or time.strftime("%Y%m%d", time.gmtime())
+    """Run a target for 20 s, or as FUZZ_SECONDS says. Its seed is fixed, unless FUZZ_SEED says another."""
+    seed, seconds = (os.environ.get(f"FUZZ_{what}") for what in ("SEED", "SECONDS"))
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz", target, "--seconds", str(_SECONDS), "--seed", seed],
+        [
+            sys.executable,
+            "-m",
+            "tests.fuzz",
+            target,
+            "--seconds",
+            seconds or _SECONDS,
+            "--seed",
+            seed or _SEED,
+        ],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
