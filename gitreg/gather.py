@@ -246,7 +246,7 @@ class _Gatherer:
         if not source.path:
             self.look(folder)
         elif (self.root / source.path).is_symlink() and git.links(self.root, f":(literal){source.path}"):
-            self.problem(("artifact",), f"'{source.path}' is a symbolic link that Git tracks")
+            self.problem(("artifact",), f"'{source.path}' is a symbolic link that Git tracks: `git rm` it")
             return
         try:
             self.gathered.tracked = tracked = self.store.tracked(source, folder, self.look)

@@ -87,12 +87,9 @@ def proven(entry: Entry) -> str | None:
     try:
         content = entry.known["content"]
         parts = packages.parts_in(content)
-        code = {path: hashlib.sha256(data).hexdigest() for path, data in _carried(parts).items()}
+        expected = {**content["code"], **_beside(parts)}
         defs, place = entry.folder / "defs", parts.artifact.place
-        if {path: folders.sha256(defs / path) for path in folders.tree_files(defs)} != {
-            **content["code"],
-            **code,
-        }:
+        if {path: folders.sha256(defs / path) for path in folders.tree_files(defs)} != expected:
             return None
         if parts.artifact.name and folders.tree_files(entry.folder / "model", True) != [parts.artifact.name]:
             return None
@@ -112,12 +109,12 @@ def proven(entry: Entry) -> str | None:
     return digest if entry.known["metadata"].get("digest") == digest else None
 
 
-def _carried(parts: Parts) -> dict[str, bytes]:
-    """What lies beside the modules of a model in a raw package, as this gitreg writes it."""
+def _beside(parts: Parts) -> dict[str, str]:
+    """path -> SHA-256 of what a raw package has beside the modules of a model, as this gitreg writes it."""
     from gitreg.packages import carried
 
-    entry = parts.entry or ""
-    return {"model_class.txt": entry.encode(), **carried(parts, str)}  # type: ignore[dict-item]
+    files = {"model_class.txt": (parts.entry or "").encode(), **carried(parts, str)}
+    return {path: hashlib.sha256(data).hexdigest() for path, data in files.items() if isinstance(data, bytes)}
 
 
 def put(registry: Registry, model: ModelRecord, version: Version, anew: bool = False) -> Entry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -413,15 +413,20 @@ BREAKING: dict[str, tuple[dict[str, str], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", BREAKING)
-def test_what_dvc_ends_on_is_refused_before_the_merge(shop: Workshop, said: Any, what: str) -> None:
-    files, wanted = BREAKING[what]
-    shutil.rmtree(shop.root / ".dvc/tmp", ignore_errors=True)
+def committed(shop: Workshop, files: Mapping[str, str]) -> None:
+    """Commit files, whatever ignores them."""
     for name, text in files.items():
         (shop.root / name).parent.mkdir(parents=True, exist_ok=True)
         (shop.root / name).write_text(text)
         run("git", "add", "-f", name, cwd=shop.root)
-    run("git", "commit", "-qm", "odd", cwd=shop.root)
+    run("git", "commit", "-qm", "more", cwd=shop.root)
+
+
+@pytest.mark.parametrize("what", BREAKING)
+def test_what_dvc_ends_on_is_refused_before_the_merge(shop: Workshop, said: Any, what: str) -> None:
+    files, wanted = BREAKING[what]
+    shutil.rmtree(shop.root / ".dvc/tmp", ignore_errors=True)
+    committed(shop, files)
     for words in (["check", "--no-run"], ["check", "--no-run", "--base", "HEAD~1"]):
         code, told = said(*words)
         assert code == 1 and wanted in told, told
@@ -442,11 +447,7 @@ def test_what_dvc_reads_without_trouble_is_not_refused(shop: Workshop, said: Any
         "sub/m.json": "{}",
         "sub/kept.txt": "x",
     }
-    for name, text in files.items():
-        (shop.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (shop.root / name).write_text(text)
-        run("git", "add", "-f", name, cwd=shop.root)
-    run("git", "commit", "-qm", "fine", cwd=shop.root)
+    committed(shop, files)
     for words in (["check", "--no-run"], ["check", "--no-run", "--base", "HEAD~1"]):
         code, told = said(*words)
         assert code == 0, told

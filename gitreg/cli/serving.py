@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,9 @@ import click
 from gitreg.cli import output
 
 if TYPE_CHECKING:
-    from gitreg.reports import Finding
+    from gitreg.pins import Pin
+    from gitreg.registry import Registry
+    from gitreg.reports import Finding, ModelReport
     from gitreg.server import Ports, Running, Triton
 
 DEATHS, WITHIN = 3, 60.0  # so many ended processes of models in so many seconds are too many
@@ -84,19 +86,11 @@ def serve(
     ready. When a model ends the process that it runs in, Triton is started again.
     """
     from gitreg import server
-    from gitreg.pins import confirm
-    from gitreg.pins import pin as made
     from gitreg.virtualenvs import numpy_of
 
-    if digest and len(digest) != len(references):
-        raise click.UsageError(
-            f"--digest is given once for each REF, of which there are {len(references)}, or never"
-        )
-    pins = [made(one, allow_format or None) for one in digest or [None] * len(references)]
+    pins = _pins(references, digest, allow_format)
     registry = output.registry()
-    pinned = {
-        confirm(registry, one, pin): pin for one, pin in zip(references, pins, strict=True) if pin.given
-    }
+    pinned = _confirmed(registry, references, pins)
     triton = server.find()
     own = registry.environments.choice == "own"
     if not own:
@@ -105,19 +99,7 @@ def serve(
     with ExitStack() as held:
         scratch = held.enter_context(registry.scratch())
         with output.progress("built", len(references), json_) as step:
-            reports = registry.build(
-                references,
-                scratch,
-                ["triton"],
-                None,
-                timeout,
-                lambda r: step(f"{r.model} {r.version}: {r.status}"),
-            )
-        for report in reports:
-            if report.error:
-                raise report.error
-            for warning in report.warnings:
-                output.say(f"warning: {report.model}: {warning}", err=True)
+            reports = _built(registry, references, scratch, timeout, step)
         for report in (report for report in reports if report.model in pinned):
             name = f"{report.model}@{report.version}"
             pinned[report.model].hold_digest(name, report.digest, "what was built")
@@ -141,6 +123,46 @@ def serve(
             partial(output.say, err=True),
         )
         _keep(start, partial(_announce, ports, [report.model for report in reports], json_))
+
+
+def _pins(references: Sequence[str], digests: Sequence[str], formats: Sequence[str]) -> list[Pin]:
+    """What is expected of each reference, in their order."""
+    from gitreg.pins import pin
+
+    if digests and len(digests) != len(references):
+        many = len(references)
+        raise click.UsageError(f"--digest is given once for each REF, of which there are {many}, or never")
+    wanted: Sequence[str | None] = digests or [None] * len(references)
+    return [pin(one, formats or None) for one in wanted]
+
+
+def _confirmed(registry: Registry, references: Sequence[str], pins: Sequence[Pin]) -> dict[str, Pin]:
+    """model -> what is expected of it, for those of which anything is; they are found to be that."""
+    from gitreg.pins import confirm
+
+    asked = zip(references, pins, strict=True)
+    return {confirm(registry, one, pin): pin for one, pin in asked if pin.given}
+
+
+def _built(
+    registry: Registry,
+    references: Sequence[str],
+    scratch: Path,
+    timeout: float | None,
+    step: Callable[[str], None],
+) -> list[ModelReport]:
+    """The Triton packages, built and tested. Raises the first error; warnings are printed."""
+
+    def tell(report: ModelReport) -> None:
+        step(f"{report.model} {report.version}: {report.status}")
+
+    reports = registry.build(references, scratch, ["triton"], None, timeout, tell)
+    for report in reports:
+        if report.error:
+            raise report.error
+        for warning in report.warnings:
+            output.say(f"warning: {report.model}: {warning}", err=True)
+    return reports
 
 
 def _keep(start: Callable[[], AbstractContextManager[Running]], announce: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def _pointer(folder: Path) -> Judge:
         _out(_outs(raw, file), {"path": f"{_FOLDER}/artifacts"}, file)
         return _tried(
             lambda: [str(one) for one in dvcfiles.mistakes(root, file)],
-            *[lambda one=one: Pointers(root).tracked(one, _FOLDER) for one in sources],  # type: ignore[misc]
+            *[partial(Pointers(root).tracked, one, _FOLDER) for one in sources],
             lambda: Pointers(root).outputs(file),
             lambda: pipelines.tracked(root, f"{_FOLDER}/artifacts"),
             lambda: pipelines.imported(root, file),
