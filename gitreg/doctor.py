@@ -93,9 +93,9 @@ def _models() -> Iterator[Finding]:
 
 def _registry(registry: Registry) -> Iterator[Finding]:
     try:
-        yield Finding(
-            "registry", "ok", f"{registry.file.name}: {len(registry.files)} models in {registry.root}"
-        )
+        many = len(registry.files)
+        what = "1 model" if many == 1 else f"{many:,} models"
+        yield Finding("registry", "ok", f"{registry.file.name}: {what} in {registry.root}")
     except GitregError as error:
         yield Finding("registry", "error", error.message, "gitreg check")
         return

@@ -17,17 +17,24 @@ from tests.wheelhouse import numpy_wheel
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Kills, races, object storage, the largest frameworks, attacks, and fuzzing: `make slow`, which CI runs beside `make test`.
+# Kills, races, object storage, the largest frameworks, attacks, fuzzing: `make slow`, which CI runs as well.
 SLOW = {"test_convert", "test_frameworks", "test_killed", "test_mlflow", "test_races"}
 SLOW |= {"test_object_storage", "test_pmml"}
-# What attacks a registry by every reader and every command: environments are made, each verb is run many times.
+# Attacks and bad luck, by every reader and every command: environments are made, each verb is run many times.
 SLOW |= {
+    "test_child_environment",
     "test_environments",
     "test_full_disks",
+    "test_git_trouble",
     "test_hostile_branch",
+    "test_hostile_models",
+    "test_kept",
+    "test_leading_out",
     "test_links",
+    "test_live",
     "test_monorepo",
     "test_network",
+    "test_planted",
     "test_printed",
     "test_sandbox",
     "test_touched",
